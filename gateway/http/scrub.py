@@ -1,0 +1,93 @@
+"""Taking injected secrets out of what upstream sends back, in every spelling a server is likely to echo.
+
+Replacements keep the length, so that a body's framing stays true and a stream needs no recalculation.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import quote, quote_plus
+
+from gateway.secret import Secret
+
+MIN_SECRET = 4  # bytes: a shorter value would blank out ordinary text
+_MIN_BASE64 = 6  # bytes of the stable middle of a base64 spelling
+
+
+class Scrubber:
+    """Finds secrets plain, percent-encoded, JSON-escaped and in base64 at any of the three alignments."""
+
+    __slots__ = ("_needles", "_pattern", "_prefixes")
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        needles = {spelling for secret in secrets for spelling in _spellings(secret.reveal())}
+        self._needles = tuple(sorted(needles, key=len, reverse=True))
+        self._pattern = re.compile(b"|".join(map(re.escape, self._needles))) if needles else None
+        self._prefixes: frozenset[bytes] | None = None
+
+    def found_in(self, data: bytes) -> bool:
+        """Whether any spelling of a secret stands in `data`. The cheap question, asked of every answer's head."""
+        return any(needle in data for needle in self._needles)
+
+    def text(self, data: bytes) -> bytes:
+        """Return `data` with every secret replaced by as many `*`."""
+        if self._pattern is None or not self.found_in(data):
+            return data
+        return self._pattern.sub(lambda match: b"*" * len(match[0]), data)
+
+    def stream(self) -> "ScrubbedStream":
+        """Return a scrubber for one body that arrives in pieces."""
+        return ScrubbedStream(self)
+
+    def held_back(self, data: bytes) -> int:
+        """How many bytes at the end of `data` may be the beginning of a secret."""
+        if not self._needles:
+            return 0
+        if self._prefixes is None:
+            self._prefixes = frozenset(needle[:end] for needle in self._needles for end in range(1, len(needle)))
+        longest = min(len(data), len(self._needles[0]) - 1)
+        return next((size for size in range(longest, 0, -1) if data[-size:] in self._prefixes), 0)
+
+
+class ScrubbedStream:
+    """One body: holds back only what may be the beginning of a secret, so that events still flow as they come."""
+
+    __slots__ = ("_scrubber", "_tail")
+
+    def __init__(self, scrubber: Scrubber) -> None:
+        self._scrubber = scrubber
+        self._tail = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what may be sent on now."""
+        data = self._scrubber.text(self._tail + data)
+        keep = self._scrubber.held_back(data)
+        self._tail = data[len(data) - keep :]
+        return data[: len(data) - keep]
+
+    def flush(self) -> bytes:
+        """Return the rest, at the end of the body."""
+        tail, self._tail = self._tail, b""
+        return tail
+
+
+def _spellings(value: str) -> set[bytes]:
+    raw = value.encode()
+    if len(raw) < MIN_SECRET:
+        return set()
+    percent = {quote(value, safe=""), quote(value), quote_plus(value)}
+    escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    spellings = {raw} | {text.encode() for text in percent | escaped}
+    spellings |= {re.sub(rb"%[0-9A-F]{2}", lambda match: match[0].lower(), text) for text in spellings if b"%" in text}
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        spellings |= {middle for shift in range(3) if len(middle := _base64_middle(raw, shift, encode)) >= _MIN_BASE64}
+    return spellings
+
+
+def _base64_middle(raw: bytes, shift: int, encode: Callable[[bytes], bytes]) -> bytes:
+    """Return the characters that encode `raw` alone when `shift` other bytes stand before it and any behind it."""
+    whole = encode(b"\0" * shift + raw)
+    first = -(-shift * 8 // 6)
+    last = (shift + len(raw)) * 8 // 6
+    return whole[first:last]

@@ -1,0 +1,193 @@
+"""Targets: absolute http(s) URLs, read once and never repaired (RFC 3986, RFC 9112 §3.2).
+
+Whatever two parsers might read differently is refused: userinfo, fragments, backslashes, control and non-ASCII bytes,
+percent-encoded hosts, numeric hosts that aren't a dotted quad, dot segments in any disguise.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv6Address
+from urllib.parse import unquote_to_bytes
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_PATH_BYTES = r"[!-\"$->@-\[\]-~]"  # visible ASCII without # ? \
+_QUERY_BYTES = r"[!-\"$-\[\]-~]"  # the same with ?
+_HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+"
+_PORT = r"[1-9][0-9]{0,4}"  # no zero, no leading zeros
+_URL = re.compile(
+    rf"(https?)://({_HOST})(?::({_PORT}))?(/{_PATH_BYTES}*)?(?:\?({_QUERY_BYTES}*))?", re.IGNORECASE | re.ASCII
+)
+_ORIGIN_FORM = re.compile(rf"(/{_PATH_BYTES}*)(?:\?({_QUERY_BYTES}*))?", re.ASCII)
+_AUTHORITY = re.compile(rf"({_HOST}):({_PORT})", re.ASCII)
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_DOTTED_QUAD = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # what makes WHATWG parsers read a host as IPv4
+_DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
+_MAX_NAME = 253
+_MAX_PORT = 65535
+_MAX_DECODINGS = 4  # %25252e…: deeper nesting than this is nobody's file name
+
+
+class TargetInvalid(ValueError):
+    """The text is not one clean http(s) URL; the message is one clause that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes. `host` is canonical, `path` and `query` are the caller's bytes.
+
+    `host` is lower case without a trailing dot; an IPv6 address is compressed and has no brackets.
+    `path` starts with "/"; `query` is what follows "?", or None.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str | None = None
+
+    @property
+    def authority(self) -> str:
+        """Host and port as `Host` carries them: the scheme's default port is left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """The origin, as in `https://api.example.com` (RFC 6454 §6.2)."""
+        return f"{self.scheme}://{self.authority}"
+
+    @property
+    def path_and_query(self) -> str:
+        """The origin-form of RFC 9112 §3.2.1."""
+        return self.path if self.query is None else f"{self.path}?{self.query}"
+
+    @property
+    def url(self) -> str:
+        """The whole URL."""
+        return self.origin + self.path_and_query
+
+    @property
+    def path_as_served(self) -> str:
+        """The path as a forgiving server may read it: decoded, slashes merged, lower case. For denying, never sending."""
+        return served_path(self.path)
+
+
+def parse_target(url: str) -> Target:
+    """Read an absolute http(s) URL. Raises `TargetInvalid`."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise TargetInvalid(_why(url))
+    scheme, host, port, path, query = match.groups()
+    if scheme not in DEFAULT_PORTS:
+        scheme = scheme.lower()
+    return Target(scheme, canonical_host(host), _port(port, scheme), check_path(path or "/"), query)
+
+
+def parse_origin_form(text: str, *, scheme: str, host: str, port: int) -> Target:
+    """Read `/path?query` against an origin that is known already (`host` canonical). Raises `TargetInvalid`."""
+    match = _ORIGIN_FORM.fullmatch(text)
+    if match is None:
+        raise TargetInvalid(_why(text) if not text.startswith("/") else _why_path(text))
+    return Target(scheme, host, port, check_path(match[1]), match[2])
+
+
+def parse_authority(text: str) -> tuple[str, int]:
+    """Read `host:port` of a CONNECT (RFC 9112 §3.2.3); the port is required. Raises `TargetInvalid`."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        raise TargetInvalid("CONNECT takes host:port and nothing else")
+    return canonical_host(match[1]), _port(match[2], "https")
+
+
+@lru_cache(maxsize=4096)
+def canonical_host(text: str) -> str:
+    """Return the host's one spelling, lower case and without a trailing dot. Raises `TargetInvalid`."""
+    if text.startswith("["):
+        return _ipv6(text)
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
+        raise TargetInvalid("the host is not a valid name")
+    if _NUMERIC_LABEL.fullmatch(labels[-1]) and not _DOTTED_QUAD.fullmatch(name):
+        raise TargetInvalid("a numeric host must be a plain dotted quad")
+    return name
+
+
+def check_path(path: str) -> str:
+    """Return the path unchanged. Raises `TargetInvalid` where a server could climb out of it."""
+    if path.startswith("//"):
+        raise TargetInvalid("the path starts with two slashes")
+    if "/." not in path and "%" not in path:
+        return path
+    raw = path.encode("ascii")
+    for _ in range(_MAX_DECODINGS):
+        if b"\0" in raw or b"\\" in raw:
+            raise TargetInvalid("the path has an encoded NUL or backslash")
+        if _DOT_SEGMENT.search(raw):
+            raise TargetInvalid("the path has a . or .. segment, plain or encoded")
+        decoded = unquote_to_bytes(raw)
+        if decoded == raw:
+            return path
+        raw = decoded
+    raise TargetInvalid("the path is percent-encoded too many times over")
+
+
+def served_path(path: str) -> str:
+    """Return the path as a forgiving server may read it: decoded, slashes merged, no parameters, lower case."""
+    if "%" in path:
+        raw = path.encode("ascii")
+        while (decoded := unquote_to_bytes(raw)) != raw:
+            raw = decoded
+        path = raw.decode("latin-1")
+    if ";" in path:
+        path = re.sub(r";[^/]*", "", path)
+    return re.sub(r"/{2,}", "/", path).lower()
+
+
+def _ipv6(text: str) -> str:
+    try:
+        return IPv6Address(text[1:-1]).compressed
+    except ValueError:
+        raise TargetInvalid("the host is not a valid IPv6 address") from None
+
+
+def _port(text: str | None, scheme: str) -> int:
+    if text is None:
+        return DEFAULT_PORTS[scheme]
+    port = int(text)
+    if port > _MAX_PORT:
+        raise TargetInvalid("the port is over 65535")
+    return port
+
+
+def _why(url: str) -> str:
+    """Say what is wrong, in the order a reader would notice it. Only for messages: the decision is made already."""
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        return "it does not start with http:// or https://"
+    if "\\" in url:
+        return "it has a backslash"
+    authority = re.split(r"[/?#]", url.split("://", 1)[1], maxsplit=1)[0]
+    if "@" in authority:
+        return "it has userinfo before the host"
+    if not authority:
+        return "it has no host"
+    if "#" in url:
+        return "it has a fragment"
+    host_and_port = re.fullmatch(rf"({_HOST})(?::(.*))?", authority, re.ASCII)
+    if host_and_port is None:
+        return "the host has characters that no host name has"
+    if host_and_port[2] is not None and not re.fullmatch(_PORT, host_and_port[2], re.ASCII):
+        return "the port is not a number from 1 to 65535"
+    return _why_path(url)
+
+
+def _why_path(text: str) -> str:
+    if "#" in text:
+        return "it has a fragment"
+    if "\\" in text:
+        return "it has a backslash"
+    return "it has control, space or non-ASCII characters; percent-encode them"
