@@ -1,0 +1,100 @@
+"""The login URL, PKCE, and what the provider's callback brings."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from gateway.oauth.grants import join_scopes
+from gateway.oauth.redact import redact
+from gateway.secret import Secret
+
+Pkce = Literal["S256", "plain", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationEndpoint:
+    """Where a person signs in, with every template of the policy already rendered."""
+
+    url: str
+    response_type: Literal["code", "token"] = "code"
+    scopes: Sequence[str] = ()
+    scope_separator: str = " "
+    pkce: Pkce = "S256"
+    params: Mapping[str, str | Literal[False]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeReceived:
+    """The callback brought a code."""
+
+    code: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackRefused:
+    """The callback brought an error, or nothing that we can use. `detail` is the provider's own text, cleaned."""
+
+    error: str
+    detail: str
+
+
+def code_challenge(verifier: Secret, method: Pkce) -> str:
+    """Return the challenge for a verifier (RFC 7636 §4.2)."""
+    if method == "plain":
+        return verifier.reveal()
+    digest = hashlib.sha256(verifier.reveal().encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def authorization_url(
+    endpoint: AuthorizationEndpoint, *, client_id: str, redirect_uri: str, state: Secret, verifier: Secret
+) -> str:
+    """Return the URL to send the person to (RFC 6749 §4.1.1, §4.2.1; RFC 7636 §4.3).
+
+    The policy's `params` win; one of `False` takes a standard parameter out. A query in the URL is kept (§3.1).
+    """
+    params: dict[str, str | Literal[False] | None] = {
+        "response_type": endpoint.response_type,
+        "client_id": client_id,
+        "redirect_uri": redirect_uri,
+        "scope": join_scopes(endpoint.scopes, endpoint.scope_separator),
+        "state": state.reveal(),
+    }
+    if endpoint.pkce != "off" and endpoint.response_type == "code":
+        params["code_challenge"] = code_challenge(verifier, endpoint.pkce)
+        params["code_challenge_method"] = endpoint.pkce
+    # `state` is what stops a forged callback: no policy can take it out or fix its value.
+    params.update({name: value for name, value in endpoint.params.items() if name != "state"})
+    added = urlencode([(name, value) for name, value in params.items() if value])
+    parts = urlsplit(endpoint.url)
+    query = f"{parts.query}&{added}" if parts.query else added
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+
+
+def read_callback(params: Mapping[str, str], *, issuer: str | None = None) -> CodeReceived | CallbackRefused:
+    """Read a callback's query whose state was found right (RFC 6749 §4.1.2).
+
+    `issuer` is the expected one: where it is known and the provider sends `iss`, both must be the same (RFC 9207 §2.4).
+    """
+    sent = params.get("iss")
+    if issuer is not None and sent is not None and sent != issuer:
+        return CallbackRefused(error="wrong_issuer", detail="The answer comes from another authorization server.")
+    error = callback_error(params)
+    if error is not None:
+        return error
+    code = params.get("code", "")
+    if not code or not all(" " <= char <= "~" for char in code):
+        return CallbackRefused(error="no_code", detail="The provider sent neither a code nor an error.")
+    return CodeReceived(code=Secret(code))
+
+
+def callback_error(params: Mapping[str, str]) -> CallbackRefused | None:
+    """Return the error of a callback or of an implicit grant's fragment, in the provider's own words, or None."""
+    error = params.get("error")
+    if not error:
+        return None
+    said = params.get("error_description") or error
+    return CallbackRefused(error=redact(error, ()), detail=redact(said, ()))

@@ -1,0 +1,152 @@
+"""What goes to a token endpoint, as the bytes on the wire."""
+
+import base64
+from urllib.parse import parse_qs
+
+import pytest
+
+from gateway.oauth.authorize import (
+    AuthorizationEndpoint,
+    CallbackRefused,
+    CodeReceived,
+    authorization_url,
+    code_challenge,
+    read_callback,
+)
+from gateway.oauth.endpoint import ClientCredentials, Endpoint
+from gateway.oauth.grants import (
+    client_credentials_request,
+    code_request,
+    join_scopes,
+    password_request,
+    refresh_request,
+    revocation_request,
+)
+from gateway.secret import Secret
+
+URL = "https://service.test/oauth/token"
+CLIENT = ClientCredentials(client_id="app 1", client_secret=Secret("s:e/c+r t"))
+
+
+def test_basic_authentication_form_encodes_both_parts_before_base64() -> None:
+    """RFC 6749 §2.3.1, which most clients get wrong for secrets with a colon, a plus or a space."""
+    request = client_credentials_request(Endpoint(url=URL), CLIENT)
+    assert dict(request.headers)["Authorization"] == "Basic " + base64.b64encode(b"app+1:s%3Ae%2Fc%2Br+t").decode()
+    assert request.body == b"grant_type=client_credentials"
+
+
+def test_body_authentication_sends_both_as_parameters() -> None:
+    request = client_credentials_request(Endpoint(url=URL, client_auth="body"), CLIENT)
+    assert "Authorization" not in dict(request.headers)
+    assert request.body == b"grant_type=client_credentials&client_id=app+1&client_secret=s%3Ae%2Fc%2Br+t"
+
+
+@pytest.mark.parametrize("auth", ["none", "basic", "body"])
+def test_a_public_client_names_itself_and_sends_no_secret(auth: str) -> None:
+    client = ClientCredentials(client_id="pub")
+    request = refresh_request(Endpoint(url=URL, client_auth=auth), client, refresh_token=Secret("rt"))
+    assert request.body == b"grant_type=refresh_token&refresh_token=rt&client_id=pub"
+
+
+def test_a_json_endpoint_gets_a_json_object() -> None:
+    request = refresh_request(Endpoint(url=URL, format="json"), CLIENT, refresh_token=Secret("rté"))
+    assert request.body == '{"grant_type":"refresh_token","refresh_token":"rté"}'.encode()
+    assert dict(request.headers)["Content-Type"] == "application/json"
+
+
+def test_the_policys_params_win_and_false_takes_a_standard_one_out() -> None:
+    endpoint = Endpoint(url=URL, params={"audience": "https://api.test", "grant_type": False, "otp": Secret("123456")})
+    request = password_request(endpoint, None, username="ann", password=Secret("p&w"), scope="a b")
+    assert request.body == b"username=ann&password=p%26w&scope=a+b&audience=https%3A%2F%2Fapi.test&otp=123456"
+
+
+def test_the_policys_header_replaces_ours_whatever_its_case() -> None:
+    request = client_credentials_request(Endpoint(url=URL, headers={"accept": "application/vnd.x+json"}), CLIENT)
+    assert [value for name, value in request.headers if name.lower() == "accept"] == ["application/vnd.x+json"]
+
+
+def test_a_code_is_exchanged_with_its_verifier_and_redirect_uri() -> None:
+    request = code_request(
+        Endpoint(url=URL), CLIENT, code=Secret("c0de"), redirect_uri="https://gw.test/cb", verifier=Secret("v" * 43)
+    )
+    assert parse_qs(request.body.decode()) == {
+        "grant_type": ["authorization_code"],
+        "code": ["c0de"],
+        "redirect_uri": ["https://gw.test/cb"],
+        "code_verifier": ["v" * 43],
+    }
+
+
+def test_a_revocation_names_the_kind_of_token() -> None:
+    request = revocation_request(Endpoint(url=URL), CLIENT, token=Secret("tok"), hint="refresh_token")
+    assert request.body == b"token=tok&token_type_hint=refresh_token"
+
+
+def test_a_request_never_shows_its_content_and_names_its_secrets() -> None:
+    request = refresh_request(Endpoint(url=URL + "?key=1", client_auth="body"), CLIENT, refresh_token=Secret("rt-1"))
+    shown = repr(request)
+    assert "rt-1" not in shown
+    assert "s:e/c+r t" not in shown
+    assert "key=1" not in shown
+    assert set(request.secrets) == {Secret("rt-1"), CLIENT.client_secret}
+
+
+def test_no_scopes_means_no_parameter() -> None:
+    assert join_scopes([]) is None
+    assert join_scopes(["a", "b"], ",") == "a,b"
+
+
+def test_the_challenge_is_the_one_of_rfc_7636_appendix_b() -> None:
+    verifier = Secret("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk")
+    assert code_challenge(verifier, "S256") == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+    assert code_challenge(verifier, "plain") == verifier.reveal()
+
+
+def login(**changes: object) -> dict[str, list[str]]:
+    endpoint = AuthorizationEndpoint(**{"url": "https://id.test/authorize?tenant=1", **changes})
+    url = authorization_url(
+        endpoint, client_id="cid", redirect_uri="https://gw.test/cb", state=Secret("st"), verifier=Secret("v" * 43)
+    )
+    return parse_qs(url.partition("?")[2])
+
+
+def test_the_login_url_keeps_its_own_query_and_carries_state_scopes_and_challenge() -> None:
+    query = login(scopes=["read", "write"], scope_separator=",", params={"access_type": "offline"})
+    assert query["tenant"] == ["1"]
+    assert query["response_type"] == ["code"]
+    assert query["scope"] == ["read,write"]
+    assert query["state"] == ["st"]
+    assert query["code_challenge_method"] == ["S256"]
+    assert query["access_type"] == ["offline"]
+
+
+def test_pkce_off_and_the_implicit_grant_send_no_challenge() -> None:
+    assert "code_challenge" not in login(pkce="off")
+    assert "code_challenge" not in login(response_type="token")
+
+
+def test_no_policy_can_take_the_state_out_or_fix_it() -> None:
+    assert login(params={"state": "fixed"})["state"] == ["st"]
+    assert login(params={"state": False})["state"] == ["st"]
+
+
+def test_a_callback_brings_a_code() -> None:
+    assert read_callback({"code": "abc", "iss": "https://id.test"}, issuer="https://id.test") == CodeReceived(
+        code=Secret("abc")
+    )
+
+
+def test_a_callback_of_another_issuer_is_refused() -> None:
+    answer = read_callback({"code": "abc", "iss": "https://evil.test"}, issuer="https://id.test")
+    assert isinstance(answer, CallbackRefused)
+    assert answer.error == "wrong_issuer"
+
+
+def test_a_callbacks_error_is_shown_in_the_providers_words_without_control_characters() -> None:
+    answer = read_callback({"error": "access_denied", "error_description": "You said\r\nno\x07."})
+    assert answer == CallbackRefused(error="access_denied", detail="You said no .")
+
+
+def test_a_callback_without_code_or_error_is_refused() -> None:
+    assert isinstance(read_callback({}), CallbackRefused)
+    assert isinstance(read_callback({"code": "a\r\nb"}), CallbackRefused)
