@@ -226,8 +226,11 @@ async def test_plain_http_is_for_loopback_alone_unless_the_caller_says_otherwise
 async def test_a_call_sends_what_it_was_given_and_its_answer_is_whole() -> None:
     seen: list[bytes] = []
     answer = b"HTTP/1.1 201 Created\r\nX-One: 1\r\nSet-Cookie: a=b\r\nContent-Length: 2\r\n\r\nok"
-    async with serving(saying(answer, seen)) as port, way_out(allow_networks=["127.0.0.0/8"]) as egress:
-        url = f"http://127.0.0.1:{port}/t%2Foken?a=%20b"
+    async with (
+        serving(saying(answer, seen)) as port,
+        way_out(resolver=Names(["127.0.0.1"]), allow_networks=["127.0.0.0/8"]) as egress,
+    ):
+        url = f"http://idp.test:{port}/t%2Foken?a=%20b"
         request = OutgoingRequest(method="POST", url=url, headers=(("X-Key", "v"),), body=b"a=1")
         first = await egress.send(request, timeout=5)
         await egress.send(request, timeout=5)
