@@ -1,0 +1,58 @@
+"""Everything that lasts: connections, clients, secrets, the audit trail, the request log, keys.
+
+    store        Store: opened, its groups of queries, closed
+    rows         the rows as values
+    connections, leases, clients, app_secrets, links, events, requests, data_keys, meta
+                 one group of queries each
+    changes      the change feed, by which every process hears of every change
+    tables       the tables                  migrations   how older ones become them, with Alembic
+    schema       which version a store has   sqlite_file  the file, before it is opened
+    database     how transactions begin      failures     the databases' errors become ours
+    unlock       the keyring of a store
+
+SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here opens what is sealed, and
+no clock is read: times are arguments.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.store.rows import (
+    ClientRow,
+    ConnectionRow,
+    DataKeyRow,
+    EventRow,
+    LinkRow,
+    Page,
+    RequestRow,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from gateway.store.failures import ConflictError
+    from gateway.store.store import Store
+    from gateway.store.unlock import keyring_from_store
+
+__all__ = [
+    "ClientRow",
+    "ConflictError",
+    "ConnectionRow",
+    "DataKeyRow",
+    "EventRow",
+    "LinkRow",
+    "Page",
+    "RequestRow",
+    "Status",
+    "Store",
+    "keyring_from_store",
+]
+
+# SQLAlchemy takes a quarter of a second to import: whoever needs only the rows doesn't pay for it (PEP 562).
+_LATE = {"ConflictError": "failures", "Store": "store", "keyring_from_store": "unlock"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - as above
+
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)

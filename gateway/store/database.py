@@ -1,0 +1,86 @@
+"""One database: how transactions begin, on SQLite and on PostgreSQL. Everything above only writes SQL.
+
+SQLite: write-ahead log, full synchronisation (a rotated token that was committed survives a power cut), and each write
+transaction begins with BEGIN IMMEDIATE, so that it never has to be given up half-way for a lock. Within a process
+writers queue at a lock of our own, which is fair; between processes SQLite's busy timeout waits.
+
+PostgreSQL: reads are single statements in autocommit, writes are READ COMMITTED transactions.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Any
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.store.failures import translated
+
+BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
+POOL_SIZE = 5  # SQLite: one writer, one watcher, three readers; PostgreSQL: 20 replicas stay under 100 connections
+_WRITES = "gateway_writes"
+
+
+class Database:
+    """An engine and the two ways to use it. Bound to the event loop it is first used in."""
+
+    def __init__(self, url: URL) -> None:
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url)
+        reading: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._reader = self._engine.execution_options(**reading)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection to read with; each statement sees the newest commit. Raises `StoreError`."""
+        with translated():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection inside one write transaction, committed at the end, rolled back on any error.
+
+        Raises `ConflictError` where a unique key is taken, `StoreError` for everything else.
+        """
+        with translated():
+            async with self._turn, self._writer.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        """Close every connection that is not in use."""
+        await self._engine.dispose()
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    # isolation_level None: Python's driver begins nothing by itself. `_begin` below does.
+    engine = create_async_engine(
+        url.set(drivername="sqlite+aiosqlite"),
+        connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+    )
+    event.listen(engine.sync_engine, "connect", _set_up)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_WRITES):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _postgresql_engine(url: URL) -> AsyncEngine:
+    # pre_ping: a server that was restarted costs one round trip, not one failed request for each pooled connection.
+    return create_async_engine(
+        url.set(drivername="postgresql+asyncpg"), pool_size=POOL_SIZE, max_overflow=0, pool_pre_ping=True
+    )

@@ -1,0 +1,33 @@
+"""The audit trail: only ever added to, and read newest first."""
+
+from gateway.store.database import Database
+from gateway.store.log_pages import LIMIT, read_page
+from gateway.store.rows import EventRow, Page
+from gateway.store.tables import events
+
+
+class Events:
+    """The queries on the audit trail."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, row: EventRow) -> None:
+        """Add an entry; its `id` is given by the store."""
+        values = {column.name: getattr(row, column.name) for column in events.columns if column.name != "id"}
+        async with self._database.write() as connection:
+            await connection.execute(events.insert().values(values | {"detail": dict(row.detail)}))
+
+    async def list(
+        self,
+        *,
+        app: str | None = None,
+        connection: str | None = None,
+        kind: str | None = None,
+        limit: int = LIMIT,
+        cursor: str | None = None,
+    ) -> Page[EventRow]:
+        """Return entries, newest first, at most `limit` (1 to 1000), those before `cursor`."""
+        wanted = {"app": app, "connection": connection, "kind": kind}
+        found, following = await read_page(self._database, events, wanted=wanted, limit=limit, cursor=cursor)
+        return Page(items=tuple(EventRow(**row) for row in found), next=following)

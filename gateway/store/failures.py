@@ -1,0 +1,70 @@
+"""The seam where the databases' errors become ours: everything above sees `StoreError` and `ConflictError` alone.
+
+Errors are told apart by their codes, never by their text: SQLite's result codes, PostgreSQL's SQLSTATE.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from gateway.errors import Refusal, StoreError
+
+RETRY_AFTER = 1  # seconds; most of what is wrong here is over in that time, and asking is cheap
+
+PRIMARY = 0xFF  # SQLite's extended result codes keep the primary one in the low byte
+_SQLITE = {
+    sqlite3.SQLITE_BUSY: "is locked by another process",
+    sqlite3.SQLITE_LOCKED: "is locked by another process",
+    sqlite3.SQLITE_READONLY: "is read-only",
+    sqlite3.SQLITE_FULL: "is on a full disk",
+    sqlite3.SQLITE_IOERR: "can't be read or written (input/output error; is the disk full?)",
+    sqlite3.SQLITE_CORRUPT: "is corrupt; restore it from a backup",
+    sqlite3.SQLITE_NOTADB: "is not an SQLite database",
+    sqlite3.SQLITE_CANTOPEN: "can't be opened",
+    sqlite3.SQLITE_PERM: "may not be accessed by this user",
+    sqlite3.SQLITE_AUTH: "may not be accessed by this user",
+}
+_SQLSTATE_CLASS = {
+    "08": "can't be reached",
+    "28": "refuses the user or the password",
+    "3D": "does not exist",
+    "40": "is busy with conflicting transactions",
+    "42": "lacks a table or a right",
+    "53": "is out of space, memory or connections",
+    "57": "is shutting down or restarting",
+}
+
+
+class ConflictError(StoreError):
+    """A row of this key, or of this account, is there already."""
+
+
+def describe(error: BaseException) -> str:
+    """Return what is wrong with the store, as the end of "The store …"."""
+    origin = getattr(error, "orig", None) or error
+    code = getattr(origin, "sqlite_errorcode", None)
+    if isinstance(code, int):
+        return _SQLITE.get(code & PRIMARY, f"failed with {getattr(origin, 'sqlite_errorname', code)}")
+    state = getattr(origin, "sqlstate", None)
+    if isinstance(state, str):
+        return _SQLSTATE_CLASS.get(state[:2], f"failed with SQLSTATE {state}")
+    if isinstance(error, OSError):
+        return f"can't be reached ({error.strerror or type(error).__name__})"
+    return f"failed ({type(origin).__name__})"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise `ConflictError` or `StoreError` for whatever the database raises inside.
+
+    The statement and its values are left out: they hold what is sealed, and names that are nobody's business.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConflictError(Refusal(code="conflict", detail="This exists already.")) from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        refusal = Refusal(code="overloaded", detail=f"The store {describe(error)}.", retry_after=RETRY_AFTER)
+        raise StoreError(refusal) from error

@@ -1,0 +1,135 @@
+"""The first schema: connections, clients, app secrets, links, the two logs, the change feed, keys, single values."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_SERIAL = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    op.create_table(
+        "app_secrets",
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("app", "name", name="pk_app_secrets"),
+    )
+    op.create_table(
+        "changes",
+        sa.Column("id", _SERIAL, nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_changes"),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "clients",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("patterns", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("revoked_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name="pk_clients"),
+        sa.UniqueConstraint("token_hash", name="uq_clients_token_hash"),
+    )
+    op.create_table(
+        "connect_links",
+        sa.Column("token_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("connection", sa.Text(), nullable=True),
+        sa.Column("fields", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("token_hash", name="pk_connect_links"),
+    )
+    op.create_index("ix_connect_links_expires_at", "connect_links", ["expires_at"])
+    op.create_table(
+        "connections",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("unique_id", sa.Text(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("fields", sa.LargeBinary(), nullable=False),
+        sa.Column("credentials", sa.LargeBinary(), nullable=True),
+        sa.Column("token_version", sa.BigInteger(), nullable=False),
+        sa.Column("fence", sa.BigInteger(), nullable=False),
+        sa.Column("lease_owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("retry_at", sa.Double(), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.Column("last_used_at", sa.Double(), nullable=True),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_connections"),
+    )
+    op.create_index("ix_connections_app_id", "connections", ["app", "id"])
+    op.create_index("ix_connections_app_status_id", "connections", ["app", "status", "id"])
+    op.create_index("ix_connections_status_id", "connections", ["status", "id"])
+    op.create_index("uq_connections_app_unique_id", "connections", ["app", "unique_id"], unique=True)
+    op.create_table(
+        "data_keys",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("wrapped", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("retired_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_data_keys"),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", _SERIAL, nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=True),
+        sa.Column("connection", sa.Text(), nullable=True),
+        sa.Column("client", sa.Text(), nullable=True),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_events"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_events_app_id", "events", ["app", "id"])
+    op.create_index("ix_events_connection_id", "events", ["connection", "id"])
+    op.create_index("ix_events_kind_id", "events", ["kind", "id"])
+    op.create_table(
+        "meta",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_meta"),
+    )
+    op.create_table(
+        "requests",
+        sa.Column("id", _SERIAL, nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("request_id", sa.Text(), nullable=False),
+        sa.Column("entrance", sa.Text(), nullable=False),
+        sa.Column("connection", sa.Text(), nullable=True),
+        sa.Column("client", sa.Text(), nullable=True),
+        sa.Column("method", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=True),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("sent", sa.BigInteger(), nullable=False),
+        sa.Column("received", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_requests"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_requests_at", "requests", ["at"])
+    op.create_index("ix_requests_connection_id", "requests", ["connection", "id"])
+
+
+def downgrade() -> None:
+    """There is nothing older to go back to: a backup is."""
+    raise NotImplementedError("restore the backup that was made before the upgrade")

@@ -1,0 +1,123 @@
+"""The rows of the store as values: frozen, by keyword. Times are seconds since the epoch; sealed values are bytes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+Row = TypeVar("Row")
+
+
+class Status(StrEnum):
+    """Where a connection is in its life (design.md, "Words")."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    NEEDS_REAUTHORIZATION = "needs_reauthorization"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionRow:
+    """One connection.
+
+    `fields` and `credentials` are JSON objects, sealed for (connections, fields | credentials, id). `token_version`
+    rises with every change of the credentials; `fence` with every lease and take-over, so that a late writer is told.
+    """
+
+    id: str
+    app: str
+    status: Status
+    created_at: float
+    updated_at: float
+    label: str = ""
+    unique_id: str | None = None
+    reason: str | None = None
+    fields: bytes = field(default=b"", repr=False)
+    credentials: bytes | None = field(default=None, repr=False)
+    token_version: int = 0
+    fence: int = 0
+    lease_owner: str | None = None
+    lease_until: float | None = None
+    expires_at: float | None = None
+    retry_at: float | None = None
+    failures: int = 0
+    last_used_at: float | None = None
+    created_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRow:
+    """A program that may use some connections. `token_hash` is the SHA-256 of its token, which is nowhere."""
+
+    name: str
+    token_hash: bytes = field(repr=False)
+    patterns: tuple[str, ...]
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkRow:
+    """A one-time connect link. `fields` are presets, sealed for (connect_links, fields, token_hash in hex)."""
+
+    token_hash: bytes = field(repr=False)
+    app: str
+    created_at: float
+    expires_at: float
+    connection: str | None = None
+    fields: bytes | None = field(default=None, repr=False)
+    used_at: float | None = None
+    created_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """One entry of the audit trail. `id` is the store's, 0 before it is added."""
+
+    at: float
+    kind: str
+    actor: str
+    app: str | None = None
+    connection: str | None = None
+    client: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """One entry of the request log. `url` has no query; `code` is ours, where the gateway itself answered."""
+
+    at: float
+    request_id: str
+    method: str
+    url: str
+    status: int
+    seconds: float
+    entrance: str = ""
+    connection: str | None = None
+    client: str | None = None
+    code: str | None = None
+    sent: int = 0
+    received: int = 0
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataKeyRow:
+    """One data key, wrapped by the master key. A retired one only opens."""
+
+    id: int
+    wrapped: bytes = field(repr=False)
+    created_at: float
+    retired_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[Row]):
+    """One page of a list; `next` is the cursor of the page behind it, None at the end."""
+
+    items: tuple[Row, ...]
+    next: str | None

@@ -1,0 +1,165 @@
+"""The tables. `migrations/` arrives at the same ones; a test holds the two together.
+
+Only types that SQLite and PostgreSQL share. Times are seconds since the epoch. What is sealed is `LargeBinary`.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+# Every constraint has a name, so that a later migration can name what it drops.
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows by itself only where the key is spelled INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+version = Table(  # Alembic's own, spelled as it spells it, so that a fresh store is stamped without it
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("retired_at", Double),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("unique_id", Text),
+    Column("status", Text, nullable=False),
+    Column("reason", Text),
+    Column("fields", LargeBinary, nullable=False),
+    Column("credentials", LargeBinary),
+    Column("token_version", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("lease_owner", Text),
+    Column("lease_until", Double),
+    Column("expires_at", Double),
+    Column("retry_at", Double),
+    Column("failures", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("last_used_at", Double),
+    Column("created_by", Text, nullable=False),
+    # One account is one connection, whoever connects it and however many do so at once.
+    Index("uq_connections_app_unique_id", "app", "unique_id", unique=True),
+    # Each list is read along an index that ends in the cursor.
+    Index("ix_connections_app_id", "app", "id"),
+    Index("ix_connections_status_id", "status", "id"),
+    Index("ix_connections_app_status_id", "app", "status", "id"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("patterns", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("revoked_at", Double),
+)
+
+app_secrets = Table(
+    "app_secrets",
+    metadata,
+    Column("app", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+connect_links = Table(
+    "connect_links",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("connection", Text),
+    Column("fields", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("used_at", Double),
+    Column("created_by", Text, nullable=False),
+    Index("ix_connect_links_expires_at", "expires_at"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("app", Text),
+    Column("connection", Text),
+    Column("client", Text),
+    Column("detail", JSON, nullable=False),
+    Index("ix_events_connection_id", "connection", "id"),
+    Index("ix_events_app_id", "app", "id"),
+    Index("ix_events_kind_id", "kind", "id"),
+    sqlite_autoincrement=True,  # an entry's number is never given again
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("entrance", Text, nullable=False),
+    Column("connection", Text),
+    Column("client", Text),
+    Column("method", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("code", Text),
+    Column("seconds", Double, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Index("ix_requests_at", "at"),
+    Index("ix_requests_connection_id", "connection", "id"),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    sqlite_autoincrement=True,  # readers remember the last number they saw: it must never come back
+)

@@ -1,0 +1,55 @@
+"""Where the keyring and the store meet: data keys are unwrapped, and a canary shows that they are right."""
+
+from gateway.errors import Refusal, StartError
+from gateway.keyring import Keyring, KeyringError, create_data_key, unwrap, wrap
+from gateway.store.rows import DataKeyRow
+from gateway.store.store import Store
+
+CANARY = "canary"
+_SONG = b"the data keys of this store are the ones it was made with"
+
+
+async def keyring_from_store(store: Store, master: bytes, now: float) -> Keyring:
+    """Return the keyring of this store. On an empty store the first data key and the canary are made.
+
+    Raises `StartError` where `master` isn't this store's master key; nothing is changed then.
+    """
+    rows = await store.keys.all()
+    if not rows:
+        rows = await _first_key(store, master, now)
+    try:
+        keyring = Keyring({row.id: unwrap(master, row.id, row.wrapped) for row in rows})
+        await _listen(store, keyring)
+    except KeyringError as error:
+        raise _refused(error) from error
+    return keyring
+
+
+async def _first_key(store: Store, master: bytes, now: float) -> tuple[DataKeyRow, ...]:
+    if await store.meta.get(CANARY) is not None:
+        raise _refused(KeyringError("the store has a canary and no data keys"))
+    try:
+        row = DataKeyRow(id=1, wrapped=wrap(master, 1, create_data_key()), created_at=now)
+    except KeyringError as error:
+        raise _refused(error) from error
+    await store.keys.add(row)  # or another process's, which started beside this one: what the store has is right
+    return await store.keys.all()
+
+
+async def _listen(store: Store, keyring: Keyring) -> None:
+    place = {"table": "meta", "column": "value", "row": CANARY}
+    canary = await store.meta.get(CANARY)
+    if canary is None:
+        canary = (await store.meta.establish({CANARY: keyring.seal(_SONG, **place)}))[CANARY]
+    if keyring.open(canary, **place) != _SONG:
+        raise KeyringError("the canary sings another song")
+
+
+def _refused(error: KeyringError) -> StartError:
+    return StartError(
+        Refusal(
+            code="internal",
+            detail=f"The master key is not the one this store was made with ({error}).",
+            hint="Check `keys.source`; nothing was changed. Without the right key its connections can't be read.",
+        )
+    )
