@@ -65,6 +65,7 @@ def gateway(tmp_path_factory, upstream_ca, provider, upstream_service) -> Iterat
     """`gateway serve`, running."""
     apps = policies.all_of(provider, upstream_service)
     running = RunningGateway(tmp_path_factory.mktemp("gateway"), trust=upstream_ca[1], policies=apps)
+    running.write_policy("loop", policies.loop(running.port, running.web_port))
     running.start()
     yield running
     assert running.stop() == 0, running.log()[-3000:]

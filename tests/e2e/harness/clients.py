@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -229,14 +230,16 @@ class Aiohttp(HTTPClient):
         # aiohttp makes its TLS context when it is imported; here the environment changes after that.
         connector = aiohttp.TCPConnector(ssl=ssl.create_default_context())
         timeout = aiohttp.ClientTimeout(total=CLIENT_TIMEOUT)
-        async with aiohttp.ClientSession(trust_env=True, connector=connector, timeout=timeout) as session:
-            async with session.request(
-                method, route.base + path, headers=headers, data=body, allow_redirects=False
-            ) as answer:
-                async for data in answer.content.iter_any():
-                    collected.take(data)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Answer(status=answer.status, headers=headers, body=bytes(collected.body))
+        url = route.base + path
+        data = None if body is None else io.BytesIO(body)  # long bytes as such earn a warning
+        async with (
+            aiohttp.ClientSession(trust_env=True, connector=connector, timeout=timeout) as session,
+            session.request(method, url, headers=headers, data=data, allow_redirects=False) as answer,
+        ):
+            async for piece in answer.content.iter_any():
+                collected.take(piece)
+            received = {name.lower(): value for name, value in answer.headers.items()}
+            return Answer(status=answer.status, headers=received, body=bytes(collected.body))
 
 
 CLIENTS: tuple[HTTPClient, ...] = (Curl(), Urllib(), Requests(), Httpx(), Aiohttp(), Node())

@@ -89,6 +89,28 @@ grant = "none"
 """
 
 
+def inner() -> str:
+    """An app in a private network and at the metadata address, which the guard refuses whatever a policy says."""
+    return """
+name = "Inner"
+[allow]
+urls = ["http://10.1.2.3", "http://169.254.169.254"]
+[auth]
+grant = "none"
+"""
+
+
+def loop(*ports: int) -> str:
+    """An app that is the gateway itself."""
+    return f"""
+name = "Loop"
+[allow]
+urls = {[f"http://127.0.0.1:{port}" for port in ports]}
+[auth]
+grant = "none"
+"""
+
+
 def all_of(provider: Provider, upstream: Upstream) -> dict[str, str]:
     """Return every policy by app."""
     return {
@@ -96,4 +118,5 @@ def all_of(provider: Provider, upstream: Upstream) -> dict[str, str]:
         "vaulted": vaulted(provider, upstream),
         "keyed": keyed(upstream),
         "public": public(upstream),
+        "inner": inner(),
     }

@@ -181,8 +181,14 @@ class _Connection:
         return False
 
     async def on_gated(self, request: Recorded) -> None:
-        """Answer when the test says `open_gate(?gate=)`."""
-        await self.service.gate(request.query["gate"]).wait()
+        """Answer when the test says `open_gate(?gate=)`, unless the other side leaves first."""
+        gate = asyncio.ensure_future(self.service.gate(request.query["gate"]).wait())
+        left = asyncio.ensure_future(self.reader.read(1))
+        await asyncio.wait({gate, left}, return_when=asyncio.FIRST_COMPLETED)
+        gate.cancel()
+        if left.done():
+            raise ConnectionAbortedError
+        left.cancel()
         await self.on_json(request)
 
     async def on_ws(self, request: Recorded) -> bool:
@@ -223,6 +229,7 @@ class Upstream:
         self._meeting: tuple[int, asyncio.Event] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections = 0
+        self._closed: set[int] = set()
         self.requests: list[Recorded] = []
         self.stray = bytearray()
         self._loop = asyncio.new_event_loop()
@@ -254,9 +261,10 @@ class Upstream:
         assert task is not None
         self._tasks.add(task)
         self._connections += 1
+        number = self._connections
         writer.transport.set_write_buffer_limits(high=1 << 20)
         try:
-            await _Connection(self, self._connections, tls=tls, reader=reader, writer=writer).run()
+            await _Connection(self, number, tls=tls, reader=reader, writer=writer).run()
         except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, TimeoutError):
             pass  # the other side went away, which is its right
         except asyncio.CancelledError:
@@ -264,6 +272,9 @@ class Upstream:
         finally:
             self._tasks.discard(task)
             writer.close()
+            with self._condition:
+                self._closed.add(number)
+                self._condition.notify_all()
 
     def close(self) -> None:
         """Stop listening, drop what is open and end the thread."""
@@ -306,6 +317,16 @@ class Upstream:
         """Say that not a byte of a request came since `clear()`."""
         with self._condition:
             return not self.requests and not self.stray
+
+    def is_closed(self, connection: int) -> bool:
+        """Say whether a connection has ended."""
+        with self._condition:
+            return connection in self._closed
+
+    def wait_closed(self, connection: int) -> None:
+        """Return once a connection has ended."""
+        with self._condition:
+            assert self._condition.wait_for(lambda: connection in self._closed, PATIENCE), "the connection stays open"
 
     def open_gate(self, name: str) -> None:
         """Let the answers that wait at this gate go on."""
