@@ -1,0 +1,130 @@
+"""Checks of names and literal values that are sent: [inject], and the headers and parameters of [auth] and [test]."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.policy.checks import urls
+from gateway.policy.draft import Draft
+from gateway.policy.finding import Fault, key_path
+from gateway.policy.inject import canonical_name, forbidden_header
+from gateway.policy.merge import parameter_name
+from gateway.policy.model import Script
+from gateway.policy.value import leaves
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_SECRET_NAME = re.compile(
+    r"(?:^|[-_.])(?:authorization|cookie|secret|password|passwd|token|(?:api|access|secret|private|auth)[-_]?key|apikey|sig|signature)$",
+    re.IGNORECASE,
+)
+_OURS = {
+    "redirect_uri",
+    "state",
+    "code",
+    "code_verifier",
+    "code_challenge",
+    "code_challenge_method",
+}  # ours to make, each time anew
+_METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
+_STATUS = range(200, 600)
+
+
+def check(draft: Draft) -> Iterator[Fault]:
+    """Yield the faults of what is sent."""
+    if draft.inject:
+        yield from _headers(draft.inject.headers, "inject.headers")
+        yield from _query(draft.inject.query)
+        yield from _body(draft.inject.body, "inject.body")
+    if draft.auth:
+        for section in ("authorize", "token", "refresh", "revoke"):
+            model = getattr(draft.auth, section)
+            if model is not None:
+                yield from _headers(getattr(model, "headers", None) or {}, f"auth.{section}.headers")
+                yield from _params(model.params or {}, f"auth.{section}.params")
+    yield from _test(draft)
+
+
+def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
+    seen: dict[bytes, str] = {}
+    for name, value in headers.items():
+        where = key_path([*at.split("."), name])
+        if why := forbidden_header(name):
+            yield where, why
+        canonical = canonical_name(name.encode())
+        if canonical in seen:
+            yield where, f"is the same header as {seen[canonical]}; case and _ don't matter to servers"
+        seen[canonical] = name
+        if isinstance(value, str) and _CONTROL.search(value):
+            yield where, "has control characters in its value, such as a line break; a header is one line"
+        yield from _literal(name, value, where)
+
+
+def _query(query: Mapping[str, str | Script]) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for name, value in query.items():
+        where = key_path(["inject", "query", name])
+        key = parameter_name(name.replace("%", "%25"))
+        if not name.strip() or _CONTROL.search(name):
+            yield where, "is no name for a parameter"
+        elif key in seen:
+            yield where, f"is the same parameter as {seen[key]}; case does not matter to some servers"
+        seen[key] = name
+        yield from _literal(name, value, where)
+
+
+def _body(body: Mapping[str, Any], at: str) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for name, value in body.items():
+        where = key_path([*at.split("."), name])
+        if name.casefold() in seen:
+            yield where, f"is the same member as {seen[name.casefold()]}; case does not matter to some servers"
+        seen[name.casefold()] = name
+        yield from _literal(name, value, where)
+        for path, leaf in leaves(value, where):
+            if leaf == "":
+                yield path, "is empty; nothing is ever injected empty"
+
+
+def _params(params: Mapping[str, str | Script | bool], at: str) -> Iterator[Fault]:
+    for name, value in params.items():
+        where = key_path([*at.split("."), name])
+        if name in _OURS and value is not False:
+            yield (
+                where,
+                "is made by the gateway for each login; leave it out (or set it to false for a provider that rejects it)",
+            )
+        elif value is not False:
+            yield from _literal(name, value, where)
+
+
+def _literal(name: str, value: Any, where: str) -> Iterator[Fault]:
+    """A policy is public: what a name calls secret must be a reference."""
+    if not isinstance(value, str):
+        return
+    if not value.strip():
+        yield where, "is empty; nothing is ever injected empty"
+    elif "{{" not in value and _SECRET_NAME.search(name):
+        yield (
+            where,
+            "is a secret written as a text, and a policy never holds one; ask for it in a field with secret = true and write {{ field }}",
+        )
+
+
+def _test(draft: Draft) -> Iterator[Fault]:
+    test = draft.test
+    if test is None:
+        return
+    yield from _headers(test.headers, "test.headers")
+    if not _METHOD.fullmatch(test.method) or test.method in ("TRACE", "CONNECT"):
+        yield "test.method", f"{test.method!r} is no method for a test; write GET or POST"
+    elif test.body and test.method in ("GET", "HEAD"):
+        yield "test.body", f'has no use with {test.method}; say method = "POST"'
+    for number, status in enumerate(test.expect.status):
+        if status not in _STATUS:
+            yield f"test.expect.status[{number}]", "must be a status from 200 to 599"
+    url, faults = urls.read(test.url, "test.url", relative=True)
+    yield from faults
+    if url is not None:
+        yield from urls.host_fields(draft, url, "test.url")
+        if url.is_relative and draft.base_url is None:
+            yield "test.url", "is relative, and there is no base_url to start from; add base_url or write the whole URL"

@@ -1,0 +1,192 @@
+"""Checks of templates and scripts: they can be read, and each path they name can be there when they are rendered."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.policy import script
+from gateway.policy.checks import urls
+from gateway.policy.context import ALIAS, is_secret_path
+from gateway.policy.draft import Draft
+from gateway.policy.entry import EntryInvalid, EntryTemplate
+from gateway.policy.finding import Fault, did_you_mean
+from gateway.policy.model import Script
+from gateway.policy.template import Path, Template, TemplateInvalid
+from gateway.policy.url import UrlInvalid, UrlTemplate
+from gateway.policy.value import leaves
+
+_STANDARD = ("access_token", "refresh_token", "token_type", "expires_in", "scope", "id_token")
+_NEARLY = 0.85  # likeness from which an unknown bare name is taken for a slip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a value may name where it stands. `why` says it for a person."""
+
+    token: bool = False
+    test: bool = False
+    secret: bool = False
+    once: bool = False
+    connection: bool = True
+    why: str
+
+
+_INJECT = Place(token=True, test=True, secret=True, why="in [inject]")
+_LOGIN = Place(once=True, connection=False, why="in a login URL, which the browser shows")
+_TOKEN = Place(secret=True, once=True, connection=False, why="in [auth.token], before there is a token")
+_RENEW = Place(token=True, secret=True, why="when a token is renewed or revoked")
+_TEST = Place(token=True, why="in [test]")
+_LABEL = Place(token=True, test=True, once=True, why="in [connection], which is shown")
+_URL = Place(connection=False, why="in an allowed or base URL")
+
+
+def check(draft: Draft) -> Iterator[Fault]:
+    """Yield the faults of every value in the file."""
+    for at, value, place in _values(draft):
+        if isinstance(value, Script):
+            yield from _script(value, at)
+            continue
+        try:
+            template = Template.parse(value)
+        except TemplateInvalid as error:
+            yield at, str(error)
+            continue
+        for path in dict.fromkeys(template.paths):
+            yield from _path(draft, path, at, place)
+    for at, url, place in _urls(draft):
+        skip = set(url.host_fields)  # said with the host's own rule
+        for path in dict.fromkeys(url.paths):
+            if path[-1] not in skip:
+                yield from _path(draft, path, at, place)
+
+
+def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
+    parts: list[tuple[str, Any, Place]] = []
+    if draft.inject:
+        parts += [(f"inject.{name}", getattr(draft.inject, name), _INJECT) for name in ("headers", "query", "body")]
+    if draft.auth:
+        for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
+            model = getattr(draft.auth, section)
+            parts += [(f"auth.{section}.{name}", getattr(model, name, None), place) for name in ("params", "headers")]
+    if draft.test:
+        parts += [("test.headers", draft.test.headers, _TEST), ("test.body", draft.test.body, _TEST)]
+    if draft.connection:
+        parts += [(f"connection.{name}", getattr(draft.connection, name), _LABEL) for name in ("label", "unique_id")]
+    for at, value, place in parts:
+        yield from ((where, leaf, place) for where, leaf in leaves(value, at))
+
+
+def _urls(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
+    texts: list[tuple[str, str | None, Place]] = [("base_url", draft.base_url, _URL)]
+    if draft.auth:
+        for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
+            texts.append((f"auth.{section}.url", getattr(getattr(draft.auth, section), "url", None), place))
+    if draft.test:
+        texts.append(("test.url", draft.test.url, _TEST))
+    for at, text, place in texts:
+        try:
+            if text:
+                yield at, UrlTemplate.parse(text, relative=at == "test.url"), place
+        except UrlInvalid:
+            continue  # said by the section's own check
+    for key in ("urls", "deny"):
+        for number, text in enumerate(getattr(draft.allow, key, ())):
+            try:
+                yield f"allow.{key}[{number}]", EntryTemplate.parse(text, deny=key == "deny").url, _URL
+            except EntryInvalid:
+                continue  # as above
+
+
+def _script(value: Script, at: str) -> Iterator[Fault]:
+    try:
+        script.check(value.js)
+    except script.ScriptInvalid as error:
+        yield f"{at}.js", str(error)
+
+
+def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    name = ".".join(path)
+    match path:
+        case ("fields", field):
+            yield from _field(draft, field, at, place)
+        case ("fields", *_):
+            yield at, f"{name} is no path to a field; write {{{{ fields.name }}}}"
+        case ("connection", "id"):
+            if not place.connection:
+                yield at, f"connection.id is not known {place.why}"
+        case ("connection", *_):
+            yield at, f"{name} is unknown; the connection has connection.id alone"
+        case ("test", *_) | ("authData", "testcode", *_):
+            yield from _test(draft, name, at, place)
+        case ("token", *rest):
+            yield from _token(draft, tuple(rest), name, at, place)
+        case ("authData", *rest) if rest:
+            yield from _bare(draft, tuple(rest), at, place)
+        case ("authData",):
+            yield at, "authData is a table; name one value of it, as in {{ authData.access_token }}"
+        case _:
+            yield from _bare(draft, path, at, place)
+
+
+def _field(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
+    field = draft.by_name.get(name)
+    if field is None:
+        if name not in draft.field_names:
+            yield at, urls.unknown_field(draft, name)
+        return
+    if field.secret and not place.secret:
+        yield at, f"names the secret field {name} {place.why}; secrets are for [inject] and [auth] alone"
+    if field.once and not place.once:
+        yield at, f"names the field {name}, which is used once while connecting and is never stored"
+
+
+def _test(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
+    if not place.test:
+        yield at, f"{name} is not known {place.why}; the test API has not answered then"
+    elif not draft.has_test:
+        yield at, f"{name} is the test API's answer, and there is no [test]; add it"
+    elif name in ("test", f"authData.{ALIAS}"):
+        yield at, f"{name} is a table; name one value of it, as in {{{{ {name}.id }}}}"
+
+
+def _token(draft: Draft, rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+    if not place.token:
+        yield at, f"{name} is not known {place.why}"
+    elif draft.auth and not draft.auth.grant.has_token:
+        yield at, f"{name} is the token endpoint's answer, which the grant {draft.auth.grant} has not; name a field"
+    elif not rest:
+        yield at, "token is a table; name one value of it, as in {{ token.access_token }}"
+    elif is_secret_path(rest) and not place.secret:
+        yield at, f"names {name} {place.why}; secrets are for [inject] and [auth] alone"
+
+
+def _bare(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    """A bare name is looked up in the token endpoint's answer and then in the fields."""
+    name = ".".join(path)
+    has_token = place.token and (draft.auth is None or draft.auth.grant.has_token)
+    if path[0] in draft.field_names:
+        if len(path) > 1 and not has_token:
+            yield at, f"{name} leads nowhere: the field {path[0]} is a text"
+        yield from _field(draft, path[0], at, place)
+        return
+    if path[0] in _STANDARD:
+        yield from _token(draft, path, name, at, place)
+        return
+    known = [*draft.field_names, *(_STANDARD if has_token else ())]
+    near = did_you_mean(path[0], known, cutoff=_NEARLY if has_token else 0.6)
+    if not has_token:
+        yield (
+            at,
+            f"{name} is unknown {place.why}; "
+            + (f"did you mean {near}?" if near else f'add [[fields]] with name = "{path[0]}"'),
+        )
+    elif near and not _maps(draft, path[0]):
+        yield (
+            at,
+            f"{name} is unknown; did you mean {near}? (if the token endpoint really answers {name}, write token.{name})",
+        )
+
+
+def _maps(draft: Draft, name: str) -> bool:
+    response: Mapping[str, str] = (draft.auth.token.response if draft.auth and draft.auth.token else None) or {}
+    return name in response

@@ -1,0 +1,74 @@
+"""Where templates and scripts look values up, in the order of the reference."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.policy.template import MissingValue, Path, read_path
+from gateway.secret import Secret
+
+ROOTS = ("fields", "token", "test", "connection", "authData")
+ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
+SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
+
+
+def is_secret_path(path: Path) -> bool:
+    """Whether a path of the token endpoint's answer names a token."""
+    return bool(path) and path[-1] in SECRET_TOKENS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The values of one connection at one time. `used` collects each secret that was revealed on the way."""
+
+    fields: Mapping[str, str | Secret] = field(default_factory=dict)
+    token: Mapping[str, Any] = field(default_factory=dict)
+    test: Any = None
+    connection_id: str = ""
+    used: list[Secret] = field(default_factory=list, repr=False, compare=False)
+
+    def value(self, path: Path) -> Any:
+        """Return what the path leads to, or None. A `Secret` stays one."""
+        match path:
+            case ("fields", *rest):
+                return read_path(self.fields, tuple(rest))
+            case ("token", *rest):
+                return self._token(tuple(rest))
+            case ("test", *rest):
+                return read_path(self.test, tuple(rest))
+            case ("connection", *rest):
+                return self.connection_id if rest == ["id"] else None
+            case ("authData", name, *rest) if name == ALIAS:
+                return read_path(self.test, tuple(rest))
+            case ("authData", *rest):
+                return self._bare(tuple(rest))
+            case _:
+                return self._bare(path)
+
+    def text(self, path: Path) -> str:
+        """Return the value as text; a secret is revealed and noted in `used`. Raises `MissingValue`."""
+        value = self.value(path)
+        name = ".".join(path)
+        if isinstance(value, Secret):
+            self.used.append(value)
+            value = value.reveal()
+        match value:
+            case None:
+                raise MissingValue(name)
+            case "":
+                raise MissingValue(name, "is empty")
+            case bool():
+                return "true" if value else "false"
+            case str() | int():
+                return str(value)
+            case float():
+                return repr(value)
+        raise MissingValue(name, "is a list or a table, not one value")
+
+    def _bare(self, path: Path) -> Any:
+        found = self._token(path)
+        return read_path(self.fields, path) if found is None else found
+
+    def _token(self, path: Path) -> Any:
+        found = read_path(self.token, path)
+        return Secret(found) if isinstance(found, str) and found and is_secret_path(path) else found

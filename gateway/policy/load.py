@@ -1,0 +1,76 @@
+"""Loading: a policy file's text to a `Policy`, or to every fault it has. Nothing that a text can hold raises."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gateway.policy import structure
+from gateway.policy.checks import allow, auth, examples, fields, inject, templates
+from gateway.policy.draft import Draft
+from gateway.policy.finding import Fault, Finding
+from gateway.policy.model import Policy
+
+__all__ = ["Finding", "Loaded", "load"]
+
+MAX_SIZE = 1_048_576  # characters; the largest policy of a real app is a hundredth of it
+_APP = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
+_AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
+_CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
+    fields.check,
+    allow.check,
+    auth.check,
+    templates.check,
+    inject.check,
+    examples.check,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What came of a file: the policy, if there is not one fault, and the faults in the file's order of sections."""
+
+    policy: Policy | None
+    findings: tuple[Finding, ...]
+
+
+def load(text: str, *, app: str, file: str) -> Loaded:
+    """Read and check one policy file. `app` is its name without `.toml`, `file` what to call it in findings."""
+    faults: list[Fault] = []
+    if not _APP.fullmatch(app):
+        faults.append(
+            ("", f"{app!r} is no name for an app; name the file with lower-case letters, digits, - and _, at most 64")
+        )
+    try:
+        data = _parse(text)
+    except _Unreadable as error:
+        return Loaded(None, tuple(Finding(file, path, message) for path, message in [*faults, error.fault]))
+    broken, pruned = structure.check(data)
+    faults += broken
+    draft = Draft.of(pruned)
+    known = {path for path, _ in faults}
+    for check in _CHECKS:
+        faults += [(path, message) for path, message in check(draft) if path not in known]
+    findings = tuple(dict.fromkeys(Finding(file, path, message) for path, message in faults))
+    return Loaded(None if findings else Policy.model_validate(data), findings)
+
+
+class _Unreadable(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(*fault)
+        self.fault = fault
+
+
+def _parse(text: str) -> dict[str, object]:
+    if len(text) > MAX_SIZE:
+        raise _Unreadable(("", f"is over {MAX_SIZE >> 20} MiB"))
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"))
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+        if at := _AT.search(message):
+            message = f"is not TOML: {message[: at.start()]} (column {at[2]})"
+            raise _Unreadable((f"line {at[1]}", message)) from None
+        raise _Unreadable((f"line {len(text.splitlines()) or 1}", f"is not TOML: {message}")) from None
+    except (RecursionError, ValueError) as error:
+        raise _Unreadable(("", f"is not TOML: {type(error).__name__}")) from None

@@ -1,0 +1,182 @@
+"""Merging: our parameters into the caller's query and body, so that no copy of the caller's survives.
+
+What an attacker controls is everything but our own names: so each name is read as a forgiving server might read it
+(decoded, case folded, behind ";" as well as "&", with PHP's brackets), and what can't be read for sure is refused.
+What is not removed stays as the caller wrote it, byte for byte: numbers keep their digits, members their order and
+blanks.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import quote, unquote_plus
+
+import orjson
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  RFC 9110 §5.6.2: a word, not a password
+_MEDIA_TYPE = re.compile(
+    rf'[ \t]*({_TOKEN}/{_TOKEN})((?:[ \t]*;(?:[ \t]*{_TOKEN}=(?:{_TOKEN}|"[^"\\]*"))?)*)[ \t]*', re.ASCII
+)  # §8.3.1
+_CHARSET = re.compile(r"""[;\s]charset=("?)([^";\s]*)\1""", re.ASCII | re.IGNORECASE)
+_FORM = "application/x-www-form-urlencoded"
+_JSON = re.compile(r"(?:application|text)/json|[^/]+/[^/]+\+json", re.ASCII)
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_FORM_CHARSETS = _UTF_8 | {"iso-8859-1", "latin1", "windows-1252"}  # ASCII's bytes mean ASCII; in IBM037 they would not
+_BLANKS = b" \t\n\r"  # RFC 8259 §2
+_STRING_OR_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]')
+
+
+class BodyInvalid(ValueError):
+    """The body is declared as JSON or a form and can't be read as one, so what it says can't be known."""
+
+
+class _Injection(Protocol):
+    """What merging needs of an `Injection`."""
+
+    @property
+    def query_keys(self) -> frozenset[str]: ...
+    @property
+    def body_keys(self) -> frozenset[str]: ...
+    @property
+    def form_keys(self) -> frozenset[str]: ...
+    @property
+    def query_suffix(self) -> str: ...
+    @property
+    def json_suffix(self) -> bytes: ...
+    @property
+    def form_suffix(self) -> bytes: ...
+
+
+def merge_query(injection: _Injection, query: str | None) -> str | None:
+    """Return the query with the caller's copies of injected names removed and ours appended; all else as it was."""
+    if not injection.query_suffix:
+        return query
+    kept = _without(query, injection.query_keys) if query else ""
+    return f"{kept}&{injection.query_suffix}" if kept else injection.query_suffix
+
+
+def merge_body(injection: _Injection, content_type: bytes | None, body: bytes) -> bytes | None:
+    """Return the body with our members in it, or None where it stays untouched. Raises `BodyInvalid`.
+
+    `content_type` is the one Content-Type field; `body` the whole content, not encoded. Untouched are an empty body,
+    other content types, and JSON that is no object.
+    """
+    if not injection.json_suffix or not body or content_type is None:
+        return None
+    kind, charset = _media_type(content_type)
+    if kind == _FORM:
+        return _merge_form(injection, charset, body)
+    if _JSON.fullmatch(kind):
+        return _merge_json(injection, charset, body)
+    return None
+
+
+def mergeable(content_type: bytes | None) -> bool:
+    """Whether a body of this type takes parameters; others pass untouched. What is malformed is said when it is merged."""
+    if content_type is None:
+        return False
+    try:
+        kind, _ = _media_type(content_type)
+    except BodyInvalid:
+        return True
+    return kind == _FORM or _JSON.fullmatch(kind) is not None
+
+
+def json_suffix(members: Mapping[str, Any]) -> bytes:
+    """Our members as JSON, without the braces; empty for none."""
+    return orjson.dumps(dict(members))[1:-1]
+
+
+def form_suffix(members: Mapping[str, Any]) -> bytes:
+    """Our members as a form; numbers, lists and tables as JSON has them."""
+    return "&".join(f"{_quoted(name)}={_quoted(_form_text(value))}" for name, value in members.items()).encode("ascii")
+
+
+def parameter_name(raw: str) -> str:
+    """A parameter's name as a forgiving server reads it: decoded, without what PHP cuts off, case folded."""
+    if "%" in raw or "+" in raw:
+        raw = unquote_plus(raw, errors="replace")
+    return raw.partition("[")[0].partition("\0")[0].strip().casefold()
+
+
+def _media_type(field: bytes) -> tuple[str, str | None]:
+    text = field.decode("latin-1")
+    match = _MEDIA_TYPE.fullmatch(text)
+    if match is None:
+        if re.search(r"json|x-www-form-urlencoded", text, re.IGNORECASE):
+            raise BodyInvalid("the Content-Type is malformed")
+        return "", None
+    charsets = [found[2].lower() for found in _CHARSET.finditer(match[2])]
+    if len(charsets) > 1:
+        return match[1].lower(), "several"
+    return match[1].lower(), charsets[0] if charsets else None
+
+
+def _merge_form(injection: _Injection, charset: str | None, body: bytes) -> bytes:
+    if charset is not None and charset not in _FORM_CHARSETS:
+        raise BodyInvalid(f"a form in the charset {charset!r} can't be merged; send utf-8")
+    if b"\0" in body or body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise BodyInvalid("the form has NUL bytes or a byte order mark; send plain utf-8")
+    kept = _without(body.decode("latin-1").rstrip("\r\n"), injection.form_keys).encode("latin-1")
+    return kept + b"&" + injection.form_suffix if kept else injection.form_suffix
+
+
+def _without(text: str, names: frozenset[str]) -> str:
+    """Drop the parameters with these names, with one separator each. Nothing dropped: the same text."""
+    pieces = re.split("([&;])", text)  # parameter, separator, parameter, …
+    if not any(parameter_name(piece.partition("=")[0]) in names for piece in pieces[::2]):
+        return text
+    kept: list[str] = []
+    for index in range(0, len(pieces), 2):
+        if parameter_name(pieces[index].partition("=")[0]) not in names:
+            kept += [pieces[index - 1], pieces[index]] if kept else [pieces[index]]
+    return "".join(kept)
+
+
+def _merge_json(injection: _Injection, charset: str | None, body: bytes) -> bytes | None:
+    if charset is not None and charset not in _UTF_8:
+        raise BodyInvalid(f"JSON in the charset {charset!r} can't be merged; send utf-8 (RFC 8259 §8.1)")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BodyInvalid(f"the body is declared as JSON and is none: {error.msg}") from None
+    if not isinstance(value, dict):
+        return None
+    head = body.rstrip(_BLANKS)[:-1]
+    tail = body[len(head) :]
+    if not injection.body_keys.isdisjoint(map(str.casefold, value)):
+        start = head.index(b"{") + 1
+        members = [member for key, member in _members(head, start) if key.casefold() not in injection.body_keys]
+        separator = b"," if members else b""
+        return head[:start] + b",".join(members) + separator + injection.json_suffix + tail
+    separator = b"," if value else b""
+    return head + separator + injection.json_suffix + tail
+
+
+def _members(text: bytes, start: int) -> Iterator[tuple[str, bytes]]:
+    """Yield the members of a valid object without its last brace: the decoded name, and the bytes between the commas."""
+    depth = 0
+    name: str | None = None
+    for found in _STRING_OR_MARK.finditer(text, start):
+        mark = found[0]
+        if mark[0] == ord('"'):
+            if depth == 0 and name is None:
+                name = json.loads(mark)
+        elif mark in b"{[":
+            depth += 1
+        elif mark in b"}]":
+            depth -= 1
+        elif depth == 0 and name is not None:  # a comma between members
+            yield name, text[start : found.start()]
+            start, name = found.end(), None
+    if name is not None:
+        yield name, text[start:]
+
+
+def _form_text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _quoted(text: str) -> str:
+    return quote(text, safe="-._~")

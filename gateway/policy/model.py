@@ -1,0 +1,304 @@
+"""The policy file as frozen values, key for key as in the reference. What several values say together is for `checks`."""
+
+import difflib
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+
+from gateway.duration import Duration
+
+T = TypeVar("T")
+DEFAULT_MARGIN = 60.0  # seconds; a request takes less, so a token that leaves here valid arrives valid
+DEFAULT_TTL = 3600.0  # seconds, for providers that don't say; the commonest answer of those that do
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+def _as_tuple(value: Any) -> Any:
+    """TOML has lists; a frozen value has tuples."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Tuple = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+
+
+class Grant(StrEnum):
+    """How a connection gets its credentials."""
+
+    AUTHORIZATION_CODE = "authorization_code"
+    IMPLICIT = "implicit"
+    PASSWORD = "password"  # noqa: S105  the grant's name, RFC 6749 §4.3
+    CLIENT_CREDENTIALS = "client_credentials"
+    API_KEY = "api_key"
+    BASIC = "basic"
+    NONE = "none"
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token endpoint (or, for implicit, the authorization endpoint) answers with a token."""
+        return self not in (Grant.API_KEY, Grant.BASIC, Grant.NONE)
+
+
+def _as_grant(value: Any) -> Grant:
+    if isinstance(value, str) and value in tuple(Grant):
+        return Grant(value)
+    near = difflib.get_close_matches(str(value), list(Grant), n=1)
+    raise ValueError(f"did you mean {near[0].value!r}?" if near else f"must be one of {', '.join(Grant)}")
+
+
+class Script(_Model):
+    """A value that JavaScript computes: `{ js = "…" }`."""
+
+    js: str
+
+
+class EnvSource(_Model):
+    """A credential that stands in an environment variable of the gateway."""
+
+    env: str
+
+
+class FileSource(_Model):
+    """A credential that stands in a file beside the gateway."""
+
+    file: str
+
+
+class FieldSource(_Model):
+    """A credential that the connecting person types in: the field's name."""
+
+    field: str
+
+
+class SecretSource(_Model):
+    """A credential that was set in the pages or by the API and is sealed in the store: its name."""
+
+    secret: str
+
+
+SOURCES: Mapping[str, type[EnvSource | FileSource | FieldSource | SecretSource]] = {
+    "env": EnvSource,
+    "file": FileSource,
+    "field": FieldSource,
+    "secret": SecretSource,
+}
+
+
+def _as_source(value: Any) -> Any:
+    if isinstance(value, (str, EnvSource, FileSource, FieldSource, SecretSource)):
+        return value
+    match value:
+        case dict() if len(value) == 1:
+            ((key, name),) = value.items()
+            if key in SOURCES and isinstance(name, str) and name:
+                return SOURCES[key](**{key: name})
+    raise ValueError('must be a text or one of { env = "…" }, { file = "…" }, { field = "…" }, { secret = "…" }')
+
+
+def _as_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"js"} and isinstance(value["js"], str):
+            return Script(js=value["js"])
+    elif isinstance(value, (str, Script)):
+        return value
+    raise ValueError('must be a text, or JavaScript as { js = "…" }')
+
+
+def _as_param(value: Any) -> Any:
+    if isinstance(value, (str, dict, Script)) or value is False:
+        return _as_value(value)
+    if value is True or not isinstance(value, (int, float)):
+        raise ValueError('must be a text, a number, { js = "…" }, or false to leave a standard parameter out')
+    return str(value)
+
+
+def _as_body_value(value: Any) -> Any:
+    match value:
+        case dict() if set(value) == {"js"} and isinstance(value["js"], str):
+            return Script(js=value["js"])
+        case dict():
+            return {key: _as_body_value(item) for key, item in value.items()}
+        case list():
+            return [_as_body_value(item) for item in value]
+        case str() | bool() | int() | float() | Script():
+            return value
+    raise ValueError("must be a text, a number, true, false, a list or a table; write dates as texts")
+
+
+CredentialSource = Annotated[str | EnvSource | FileSource | FieldSource | SecretSource, BeforeValidator(_as_source)]
+"""Where a credential of the app comes from; a literal text only for what is public."""
+Value = Annotated[str | Script, BeforeValidator(_as_value)]
+"""A template, or JavaScript."""
+Param = Annotated[str | Script | Literal[False], BeforeValidator(_as_param)]
+"""A value, or False: the standard parameter of this name is left out."""
+BodyValue = Annotated[Any, BeforeValidator(_as_body_value)]
+"""JSON whose texts are templates and whose tables `{ js = "…" }` are `Script`s."""
+
+
+class Allow(_Model):
+    """Where this app's credentials may go."""
+
+    urls: Tuple[str]
+    methods: Tuple[str] | None = None
+    deny: Tuple[str] = ()
+    connect_ports: Tuple[int] | None = None
+    cookies: bool = False
+    scrub_body: bool = False
+
+
+class Field(_Model):
+    """One thing the person fills in when connecting."""
+
+    name: str
+    label: str = ""
+    help: str = ""
+    choices: Tuple[str] | None = None
+    pattern: str | None = None
+    default: str | None = None
+    required: bool = True
+    secret: bool = False
+    once: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _label_from_name(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("label") and isinstance(data.get("name"), str):
+            return {**data, "label": data["name"].replace("_", " ").strip().capitalize()}
+        return data
+
+
+class Authorize(_Model):
+    """The authorization endpoint (RFC 6749 §3.1)."""
+
+    url: str
+    scopes: Tuple[str] = ()
+    scope_separator: Literal[" ", ","] = " "
+    pkce: Literal["S256", "plain", "off"] = "S256"
+    params: Mapping[str, Param] = {}
+
+
+class TokenEndpoint(_Model):
+    """The token endpoint (RFC 6749 §3.2). `margin` and `default_ttl` are seconds."""
+
+    url: str
+    client_auth: Literal["basic", "body", "none"] = "basic"
+    format: Literal["form", "json"] = "form"
+    params: Mapping[str, Param] = {}
+    headers: Mapping[str, Value] = {}
+    response: Mapping[str, str] = {}
+    success_when: str | None = None
+    error: str | None = None
+    margin: Duration = DEFAULT_MARGIN
+    default_ttl: Duration = DEFAULT_TTL
+
+
+class RefreshEndpoint(_Model):
+    """What differs from the token endpoint when refreshing; None: as there. Use `Policy.refresh_endpoint`."""
+
+    url: str | None = None
+    client_auth: Literal["basic", "body", "none"] | None = None
+    format: Literal["form", "json"] | None = None
+    params: Mapping[str, Param] | None = None
+    headers: Mapping[str, Value] | None = None
+    response: Mapping[str, str] | None = None
+    success_when: str | None = None
+    error: str | None = None
+    margin: Duration | None = None
+    default_ttl: Duration | None = None
+
+
+class RevokeEndpoint(_Model):
+    """The revocation endpoint (RFC 7009). `client_auth` None: as at the token endpoint."""
+
+    url: str
+    token: Literal["access_token", "refresh_token"] = "access_token"  # noqa: S105  which one, not its value
+    client_auth: Literal["basic", "body", "none"] | None = None
+    params: Mapping[str, Param] = {}
+    headers: Mapping[str, Value] = {}
+
+
+class Auth(_Model):
+    """How a connection gets and keeps its credentials. `keep_alive` is seconds: refreshed at least so often, used or not."""
+
+    grant: Annotated[Grant, BeforeValidator(_as_grant)]
+    client_id: CredentialSource | None = None
+    client_secret: CredentialSource | None = None
+    authorize: Authorize | None = None
+    token: TokenEndpoint | None = None
+    refresh: RefreshEndpoint | None = None
+    revoke: RevokeEndpoint | None = None
+    keep_alive: Duration | None = None
+
+
+class Expect(_Model):
+    """What a good answer of the test API looks like: one of the statuses (any 2xx if empty), and a path that is there."""
+
+    status: Tuple[int] = ()
+    path: str | None = None
+
+
+class TestCall(_Model):
+    """The test API: run once on connecting; its answer is `test` in templates."""
+
+    __test__: ClassVar[bool] = False  # not one of pytest's
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, Value] = {}
+    body: Mapping[str, BodyValue] = {}
+    expect: Expect = Expect()
+
+
+class ConnectionRules(_Model):
+    """How a connection is shown, and what tells two accounts apart."""
+
+    label: Value | None = None
+    unique_id: Value | None = None
+    mask: bool = False
+
+
+class Inject(_Model):
+    """What is added to every request."""
+
+    headers: Mapping[str, Value] = {}
+    query: Mapping[str, Value] = {}
+    body: Mapping[str, BodyValue] = {}
+
+
+class Example(_Model):
+    """A URL and what must be decided about it."""
+
+    url: str
+    method: str = "GET"
+    allowed: bool
+
+
+class Policy(_Model):
+    """One app."""
+
+    name: str
+    base_url: str | None = None
+    allow: Allow
+    fields: Tuple[Field] = ()
+    auth: Auth
+    test: TestCall | None = None
+    connection: ConnectionRules = ConnectionRules()
+    inject: Inject = Inject()
+    examples: Tuple[Example] = ()
+
+    @property
+    def refresh_endpoint(self) -> TokenEndpoint | None:
+        """Where and how tokens are renewed: [auth.refresh], and what it leaves out from [auth.token]."""
+        return refresh_endpoint(self.auth)
+
+
+def refresh_endpoint(auth: Auth) -> TokenEndpoint | None:
+    """Merge [auth.refresh] over [auth.token]; None where neither names a URL."""
+    merged: dict[str, Any] = dict(auth.token) if auth.token else {}
+    if auth.refresh:
+        merged |= {key: value for key, value in auth.refresh if value is not None}
+    return TokenEndpoint.model_construct(**merged) if merged.get("url") else None
