@@ -27,7 +27,7 @@ class Context:
     connection_id: str = ""
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
-    def value(self, path: Path) -> Any:
+    def value(self, path: Path) -> Any:  # noqa: PLR0911  a table of where to look
         """Return what the path leads to, or None. A `Secret` stays one."""
         match path:
             case ("fields", *rest):

@@ -13,7 +13,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """The sections of a policy file that can be read; None: it is missing or can't. Fields and examples keep their numbers."""
+    """The sections of a policy file that can be read; None: missing, or it can't.
+
+    Fields and examples keep their numbers.
+    """
 
     base_url: str | None
     allow: Allow | None

@@ -13,7 +13,7 @@ MAX_LENGTH = 16_384  # characters; the longest real ones are private keys and JW
 
 
 def validate_fields(policy: Policy, given: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the values with defaults filled in, and an error for each field that isn't right. No value is in an error."""
+    """Return the values with defaults filled in, and an error for each wrong field. No value is in an error."""
     values: dict[str, str] = {}
     errors = dict.fromkeys(given.keys() - {field.name for field in policy.fields}, "is no field of this app")
     labels = host_fields(policy)

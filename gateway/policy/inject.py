@@ -44,6 +44,7 @@ class Injection:
     query_names: frozenset[bytes] = frozenset()
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     secrets: tuple[Secret, ...] = ()
+    header_lines: bytes = field(init=False, repr=False)
     query_keys: frozenset[str] = field(init=False)
     body_keys: frozenset[str] = field(init=False)
     form_keys: frozenset[str] = field(init=False)
@@ -53,6 +54,7 @@ class Injection:
 
     def __post_init__(self) -> None:
         derived = {
+            "header_lines": b"".join(b"%b: %b\r\n" % header for header in self.headers),
             "query_keys": frozenset(parameter_name(name.decode()) for name, _ in self.query),
             "body_keys": frozenset(name.casefold() for name in self.body),
             "form_keys": frozenset(parameter_name(quote(name, safe="")) for name in self.body),
@@ -64,7 +66,8 @@ class Injection:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        return f"Injection(headers={sorted(self.header_names)}, query={sorted(self.query_names)}, body={sorted(self.body)})"
+        names = f"headers={sorted(self.header_names)}, query={sorted(self.query_names)}, body={sorted(self.body)}"
+        return f"Injection({names})"
 
 
 def render(policy: Policy, context: Context) -> Injection:
@@ -90,7 +93,7 @@ def render(policy: Policy, context: Context) -> Injection:
 
 
 def header_values(policy: Policy) -> Mapping[str, str | Script]:
-    """The headers of [inject.headers]; with the basic grant also RFC 7617's Authorization, unless it is written there."""
+    """The headers of [inject.headers]; with the basic grant also RFC 7617's Authorization, if it isn't there."""
     headers = policy.inject.headers
     if policy.auth.grant is Grant.BASIC and not any(name.lower() == "authorization" for name in headers):
         return {"Authorization": _BASIC, **headers}

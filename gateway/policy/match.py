@@ -71,7 +71,7 @@ class Matcher:
 
     @classmethod
     def compile(cls, allow: Allow, fields: Mapping[str, str]) -> "Matcher":
-        """Compile with the connection's field values. Raises `MissingValue`, `UrlInvalid`, `EntryInvalid` (all `ValueError`)."""
+        """Compile with a connection's values. Raises `MissingValue`, `UrlInvalid`, `EntryInvalid`, all `ValueError`."""
         context = Context(fields=fields)
         urls = [EntryTemplate.parse(text).render(context) for text in allow.urls]
         deny = [EntryTemplate.parse(text, deny=True).render(context) for text in allow.deny]
@@ -111,11 +111,10 @@ class Matcher:
 
     def _resolve(self, key: tuple[str, str, int]) -> _Origin:
         scheme, host, port = key
+        entries = tuple(_candidates(self._urls, host))
         origin = _Origin(
             tuple(
-                (entry.path, f"{entry.path}/", entry.written)
-                for entry in _candidates(self._urls, host)
-                if entry.covers_origin(scheme, port)
+                (entry.path, f"{entry.path}/", entry.written) for entry in entries if entry.covers_origin(scheme, port)
             ),
             tuple(
                 (path := served_path(entry.path).rstrip("/"), f"{path}/", entry.written)
@@ -123,7 +122,7 @@ class Matcher:
                 if entry.covers_origin(scheme, port)
             ),
         )
-        if origin.allow:  # hosts that aren't ours are not worth remembering
+        if entries:  # hosts that no entry is on are not worth remembering
             if len(self._origins) >= _MAX_ORIGINS:
                 self._origins.pop(next(iter(self._origins)), None)
             self._origins[key] = origin

@@ -73,7 +73,7 @@ def merge_body(injection: _Injection, content_type: bytes | None, body: bytes) -
 
 
 def mergeable(content_type: bytes | None) -> bool:
-    """Whether a body of this type takes parameters; others pass untouched. What is malformed is said when it is merged."""
+    """Whether a body of this type takes parameters; others pass untouched. A malformed type is said on merging."""
     if content_type is None:
         return False
     try:
@@ -155,7 +155,7 @@ def _merge_json(injection: _Injection, charset: str | None, body: bytes) -> byte
 
 
 def _members(text: bytes, start: int) -> Iterator[tuple[str, bytes]]:
-    """Yield the members of a valid object without its last brace: the decoded name, and the bytes between the commas."""
+    """Yield the members of a valid object without its last brace: the decoded name, the bytes between the commas."""
     depth = 0
     name: str | None = None
     for found in _STRING_OR_MARK.finditer(text, start):

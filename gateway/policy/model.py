@@ -1,4 +1,4 @@
-"""The policy file as frozen values, key for key as in the reference. What several values say together is for `checks`."""
+"""The policy file as frozen values, key for key as in the reference. `checks` looks at what they say together."""
 
 import difflib
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ def _as_grant(value: Any) -> Grant:
     if isinstance(value, str) and value in tuple(Grant):
         return Grant(value)
     near = difflib.get_close_matches(str(value), list(Grant), n=1)
-    raise ValueError(f"did you mean {near[0].value!r}?" if near else f"must be one of {', '.join(Grant)}")
+    raise ValueError(f"did you mean {near[0]!s}?" if near else f"must be one of {', '.join(Grant)}")
 
 
 class Script(_Model):
@@ -222,7 +222,7 @@ class RevokeEndpoint(_Model):
 
 
 class Auth(_Model):
-    """How a connection gets and keeps its credentials. `keep_alive` is seconds: refreshed at least so often, used or not."""
+    """How a connection gets and keeps its credentials. `keep_alive`, seconds: refreshed so often, used or not."""
 
     grant: Annotated[Grant, BeforeValidator(_as_grant)]
     client_id: CredentialSource | None = None
@@ -235,7 +235,7 @@ class Auth(_Model):
 
 
 class Expect(_Model):
-    """What a good answer of the test API looks like: one of the statuses (any 2xx if empty), and a path that is there."""
+    """What a good answer of the test API looks like: one of the statuses (empty: any 2xx), a path that is there."""
 
     status: Tuple[int] = ()
     path: str | None = None

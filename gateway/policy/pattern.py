@@ -37,14 +37,14 @@ def check(pattern: str) -> None:
 
 
 def _choices(tree: Any, *, inside: bool) -> Iterator[int]:
-    """Yield the width of each choice the engine has: how often a repetition may repeat, or how many alternatives there are."""
+    """Yield the width of each choice the engine has: how often it may repeat, or how many alternatives there are."""
     for code, argument in tree:
         if code in _REPEATS:
             low, high, body = argument
             variable = low != high
             if inside and variable:
                 raise PatternInvalid(
-                    "could run away: it repeats a repetition, as in (a+)+; write one repetition with all characters in one [ ]"
+                    "could run away: it repeats a repetition, as in (a+)+; write one, with its characters in one [ ]"
                 )
             if variable:
                 yield int(high) - int(low)

@@ -1,5 +1,4 @@
-"""The structure of a policy file: unknown keys, missing keys, wrong types. Each is said in TOML's words, with the
-nearest key.
+"""The structure of a policy file: unknown keys, missing keys, wrong types, said in TOML's words.
 
 What is wrong is taken out, so that the rest can still be checked and every fault of a file is shown at once.
 """

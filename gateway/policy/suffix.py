@@ -1,4 +1,4 @@
-"""Public suffixes (publicsuffix.org), from the list that the package publicsuffixlist brings along; nothing is downloaded."""
+"""Public suffixes (publicsuffix.org), from the list that the package publicsuffixlist brings; no download."""
 
 from functools import cache
 from typing import Any

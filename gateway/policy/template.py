@@ -198,13 +198,16 @@ def _path(node: nodes.Node) -> Path:
     )
 
 
+_MAX_DIGITS = 10  # int() stays cheap
+
+
 def read_path(value: Any, path: Path) -> Any:
     """Walk plain mappings by key and lists by number; None where it leads nowhere."""
     for step in path:
         match value:
             case Mapping():
                 value = value.get(step)
-            case list() | tuple() if step.isdecimal() and len(step) < 10 and int(step) < len(value):  # noqa: PLR2004  int() stays cheap
+            case list() | tuple() if step.isdecimal() and len(step) < _MAX_DIGITS and int(step) < len(value):
                 value = value[int(step)]
             case _:
                 return None

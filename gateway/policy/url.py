@@ -23,8 +23,10 @@ class UrlInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class UrlTemplate:
-    """A parsed URL. `parts` pairs each part of the template with whether it stands in the host; `sample` is the URL
-    read with stand-ins for its values.
+    """A parsed URL.
+
+    `parts` pairs each part of the template with whether it stands in the host; `sample` is the URL read with
+    `stand_ins` for its values.
     """
 
     text: str
@@ -101,7 +103,7 @@ def _stand_ins(text: str, count: int) -> tuple[str, ...]:
 
 def _why(template: Template, error: TargetInvalid, relative: bool) -> str:  # noqa: FBT001  private
     if template.parts and isinstance(template.parts[0], Expression):
-        return "starts with a value; write the scheme and host out, a field may be one label: https://{{ field }}.example.com"
+        return "starts with a value; write the scheme and site out, as in https://{{ field }}.example.com"
     return f"is not a clean URL: {error}" + ("; or write a path such as /me" if relative else "")
 
 

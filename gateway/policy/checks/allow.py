@@ -64,7 +64,7 @@ def _suffix(entry: EntryTemplate, at: str) -> Iterator[Fault]:
     ):
         yield (
             at,
-            "has a field where the site's own name is, so that whoever fills it in could choose any site; write the site's name out",
+            "has a field where the site's own name is, so who fills it in could choose any site; write the name out",
         )
 
 

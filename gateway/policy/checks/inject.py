@@ -91,7 +91,7 @@ def _params(params: Mapping[str, str | Script | bool], at: str) -> Iterator[Faul
         if name in _OURS and value is not False:
             yield (
                 where,
-                "is made by the gateway for each login; leave it out (or set it to false for a provider that rejects it)",
+                "is made by the gateway for each login; leave it out (or set it to false if the provider rejects it)",
             )
         elif value is not False:
             yield from _literal(name, value, where)
@@ -106,7 +106,7 @@ def _literal(name: str, value: Any, where: str) -> Iterator[Fault]:
     elif "{{" not in value and _SECRET_NAME.search(name):
         yield (
             where,
-            "is a secret written as a text, and a policy never holds one; ask for it in a field with secret = true and write {{ field }}",
+            "is a secret written as a text, and a policy never holds one; add a field with secret = true and name it",
         )
 
 

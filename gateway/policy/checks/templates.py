@@ -183,7 +183,7 @@ def _bare(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
     elif near and not _maps(draft, path[0]):
         yield (
             at,
-            f"{name} is unknown; did you mean {near}? (if the token endpoint really answers {name}, write token.{name})",
+            f"{name} is unknown; did you mean {near}? (if the token's answer really has it, write token.{name})",
         )
 
 
