@@ -1,8 +1,8 @@
 """HTTP as bytes and values, with no I/O: what a target is, what may be forwarded, and how a message is framed.
 
-    target    one clean http(s) URL, or a reason why it isn't one
-    fields    field names and what a proxy does with each (hop-by-hop, framing, ours, ordinary)
-    request   a request's head: read once, forwarded with our own framing
-    response  a response's head: read once, relayed with our own framing
-    scrub     takes secrets out of what upstream sends back
+target    one clean http(s) URL, or a reason why it isn't one
+fields    field names and what a proxy does with each (hop-by-hop, framing, ours, ordinary)
+request   a request's head: read once, forwarded with our own framing
+response  a response's head: read once, relayed with our own framing
+scrub     takes secrets out of what upstream sends back
 """

@@ -72,7 +72,7 @@ class Target:
 
     @property
     def path_as_served(self) -> str:
-        """The path as a forgiving server may read it: decoded, slashes merged, lower case. For denying, never sending."""
+        """The path as a forgiving server may read it: decoded, slashes merged, lower case. For denying only."""
         return served_path(self.path)
 
 
@@ -164,7 +164,7 @@ def _port(text: str | None, scheme: str) -> int:
     return port
 
 
-def _why(url: str) -> str:
+def _why(url: str) -> str:  # noqa: PLR0911 - one ladder, one idea
     """Say what is wrong, in the order a reader would notice it. Only for messages: the decision is made already."""
     if not re.match(r"https?://", url, re.IGNORECASE):
         return "it does not start with http:// or https://"

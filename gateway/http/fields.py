@@ -1,0 +1,111 @@
+"""Field names and what a proxy does with each (RFC 9110 §5.1, §7.6.1; RFC 9112 §6).
+
+A name is looked up once and remembered; what stands in the table is everything the gateway treats specially.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+Headers = list[tuple[bytes, bytes]]
+"""Fields as they came: names keep their case, order is kept."""
+
+
+class Role(IntEnum):
+    """What is done with a field. Everything not named here is forwarded as it came."""
+
+    ORDINARY = 0
+    HOP_BY_HOP = 1  # ends here
+    AMBIGUOUS = 2  # an underscore spelling of a name that matters: refused
+    HOST = 3
+    CONTENT_LENGTH = 4
+    TRANSFER_ENCODING = 5
+    CONNECTION = 6
+    UPGRADE = 7
+    EXPECT = 8
+    VIA = 9
+    PROXY_AUTHORIZATION = 10
+    CONNECTION_ID = 11
+    AUTHORIZATION = 12
+    API_KEY = 13
+    CONTENT_TYPE = 14
+    CONTENT_ENCODING = 15
+    ACCEPT_ENCODING = 16
+    LOCATION = 17
+    SET_COOKIE = 18
+
+
+class Name(NamedTuple):
+    """A field name, read. `folded` is lower case with `_` as `-`: servers that map names to variables see no other."""
+
+    role: Role
+    folded: bytes
+
+
+_ROLES = {
+    b"host": Role.HOST,
+    b"content-length": Role.CONTENT_LENGTH,
+    b"transfer-encoding": Role.TRANSFER_ENCODING,
+    b"connection": Role.CONNECTION,
+    b"upgrade": Role.UPGRADE,
+    b"expect": Role.EXPECT,
+    b"via": Role.VIA,
+    b"proxy-authorization": Role.PROXY_AUTHORIZATION,
+    b"x-connection-id": Role.CONNECTION_ID,
+    b"authorization": Role.AUTHORIZATION,
+    b"x-api-key": Role.API_KEY,
+    b"content-type": Role.CONTENT_TYPE,
+    b"content-encoding": Role.CONTENT_ENCODING,
+    b"accept-encoding": Role.ACCEPT_ENCODING,
+    b"location": Role.LOCATION,
+    b"content-location": Role.LOCATION,
+    b"set-cookie": Role.SET_COOKIE,
+    b"set-cookie2": Role.SET_COOKIE,
+    b"keep-alive": Role.HOP_BY_HOP,
+    b"te": Role.HOP_BY_HOP,
+    b"trailer": Role.HOP_BY_HOP,  # trailers are dropped whole
+    b"http2-settings": Role.HOP_BY_HOP,
+    b"alt-svc": Role.HOP_BY_HOP,  # would lead the caller around the gateway
+}
+_NEVER_DISGUISED = frozenset(
+    name
+    for name, role in _ROLES.items()
+    if role
+    in {
+        Role.HOST,
+        Role.CONTENT_LENGTH,
+        Role.TRANSFER_ENCODING,
+        Role.CONNECTION,
+        Role.CONTENT_TYPE,
+        Role.CONTENT_ENCODING,
+        Role.UPGRADE,
+        Role.CONNECTION_ID,
+        Role.EXPECT,
+    }
+)
+_MAX_REMEMBERED = 4096
+_remembered: dict[bytes, Name] = {}
+
+
+def read_name(raw: bytes) -> Name:
+    """Return the role and folded form of a field name, from memory where it was seen before."""
+    return _remembered.get(raw) or _remember(raw)
+
+
+def _remember(raw: bytes) -> Name:
+    if len(_remembered) >= _MAX_REMEMBERED:
+        _remembered.clear()  # names are the caller's choice: memory is bounded, and this is cheap
+    lower = raw.lower()
+    folded = lower.replace(b"_", b"-")
+    if lower != folded and (folded in _NEVER_DISGUISED or folded.startswith(b"proxy-")):
+        role = Role.AMBIGUOUS
+    elif lower in _ROLES:
+        role = _ROLES[lower]
+    else:
+        role = Role.HOP_BY_HOP if folded.startswith(b"proxy-") else Role.ORDINARY
+    name = _remembered[bytes(raw)] = Name(role, folded)
+    return name
+
+
+def list_members(value: bytes) -> list[bytes]:
+    """Split a comma-separated field value into lower-case members (RFC 9110 §5.6.1)."""
+    return [member for part in value.split(b",") if (member := part.strip(b" \t").lower())]

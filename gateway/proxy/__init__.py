@@ -1,0 +1,24 @@
+"""The data plane: the proxy listener, from a caller's socket to upstream's and back.
+
+Bytes come in at `caller` (one connection from a caller, or the inside of a tunnel), which cuts them into requests.
+`entrances` reads where a request wants to go and with which tag. An `exchange` takes it from there: who is calling, may
+they, where to, with what added; then `upstream` carries it, on a pooled connection, and the answer flows back through
+the exchange to the caller.
+
+    server       listens, keeps count, sweeps deadlines
+    caller       the caller's side: parses requests, answers, lets each wait its turn
+    entrances    absolute-form, CONNECT, path-style: target and tag of a request (pure)
+    exchange     the one pipeline: admit, decide, inject, send, refresh and replay, relay
+    admission    who is calling, and may they use that connection
+    relay        how an answer goes back: framing, scrubbing, Location
+    content      a request's content on its way, kept while it may be needed again
+    upstream     upstream's side: one connection, and the pool of idle ones
+    tunnel       what happens behind a CONNECT's 200, and behind a 101
+    tls          TLS over any transport, either side
+    certs        the gateway's own certificate authority
+    answers      refusals as bytes
+    access_log   what was done, in one line each
+
+A request in the hot path does no I/O but on its two sockets; whatever must wait (a connection that isn't loaded, an
+expired token, a new upstream connection) leaves the path as a task and comes back to the same steps.
+"""

@@ -1,0 +1,99 @@
+"""What was done: one line for each request on the log, and the newest ones kept for the pages and the API.
+
+Never recorded: query strings, header values, bodies, tokens. Lines are gathered and written a few times a second, since
+a write for each request would cost more than the request.
+"""
+
+import asyncio
+import datetime as dt
+import io
+import sys
+from collections import deque
+from typing import NamedTuple, TextIO
+
+import orjson
+
+_FLUSH_EVERY = 0.25  # seconds
+_FLUSH_AT = 512  # lines
+_KEPT = 1_000  # newest entries that wait to be stored; the log has them all
+
+
+class Entry(NamedTuple):
+    """One request. `at` is epoch seconds, `seconds` how long it took; `code` is empty where upstream answered."""
+
+    at: float
+    request_id: str
+    entrance: str
+    client: str
+    connection: str
+    app: str
+    method: str
+    origin: str
+    path: str
+    status: int
+    code: str
+    seconds: float
+    sent: int
+    received: int
+    refreshed: bool
+
+
+class AccessLog:
+    """Gathers entries, writes them as JSON or as plain lines, and keeps the newest for whoever stores them."""
+
+    def __init__(self, *, json: bool, stream: TextIO | None = None) -> None:
+        self._json = json
+        self._stream = stream or sys.stderr
+        self._waiting: list[Entry] = []
+        self._recent: deque[Entry] = deque(maxlen=_KEPT)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, entry: Entry) -> None:
+        """Record one request."""
+        waiting = self._waiting
+        waiting.append(entry)
+        self._recent.append(entry)
+        if len(waiting) >= _FLUSH_AT:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_EVERY, self.flush)
+
+    def take_recent(self) -> list[Entry]:
+        """Return the newest entries since the last call, at most 1,000, for the store."""
+        entries = list(self._recent)
+        self._recent.clear()
+        return entries
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        render = _json_line if self._json else _plain_line
+        try:
+            self._stream.write("".join(map(render, waiting)))
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # whoever reads the log has gone; requests go on
+
+
+def _json_line(entry: Entry) -> str:
+    record = {"event": "request", "timestamp": _stamp(entry.at), **entry._asdict()}
+    del record["at"]
+    record["seconds"] = round(entry.seconds, 6)
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE).decode()
+
+
+def _plain_line(entry: Entry) -> str:
+    line = io.StringIO()
+    line.write(f"{_stamp(entry.at)} {entry.status} {entry.code or '-'} {entry.method} {entry.origin}{entry.path}")
+    line.write(f" connection={entry.connection or '-'} client={entry.client or '-'} via={entry.entrance}")
+    line.write(f" {entry.seconds * 1000:.1f}ms {entry.request_id}{' refreshed' if entry.refreshed else ''}\n")
+    return line.getvalue()
+
+
+def _stamp(at: float) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,415 @@
+"""The caller's side: one connection, cut into requests, each answered in its turn.
+
+The same class reads a plain connection to the proxy port and the inside of a tunnel, with or without TLS: what is below
+is a `Wire`, and `tunnel` says what a CONNECT has settled.
+"""
+
+import asyncio
+from collections import deque
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from gateway.errors import Refusal
+from gateway.http.fields import Headers, list_members
+from gateway.http.request import RequestHead, RequestRejected, read_request_head
+from gateway.proxy.answers import refusal_bytes
+from gateway.proxy.content import Content
+from gateway.proxy.entrances import Tunnel, route_request
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.tunnel import Joined, open_tunnel
+from gateway.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from gateway.proxy.server import Listener
+    from gateway.proxy.tls import Wire
+
+_LINGER = 2.0  # seconds that a caller may go on sending what nobody reads, so that it sees the answer and no reset
+_MAX_WAITING = 64  # pipelined requests that wait their turn
+
+
+class CallerConnection(asyncio.Protocol):
+    """One connection from a caller, or the inside of one tunnel."""
+
+    def __init__(self, listener: "Listener", *, tunnel: Tunnel | None = None, secure: bool = False) -> None:
+        self.services = listener.services
+        self.tunnel = tunnel
+        self.deadline = 0.0  # monotonic seconds; 0 is none
+        self.is_loopback = False
+        self._listener = listener
+        self._limits = listener.services.settings.limits
+        self._timeouts = listener.services.settings.timeouts
+        self._secure = secure
+        self._wire: Wire | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._headers: Headers = []
+        self._header_bytes = 0
+        self._in_content = False
+        self._head: RequestHead | None = None
+        self._content: Content | None = None
+        self._exchange: Exchange | None = None
+        self._waiting: deque[tuple[RequestHead, Content | None]] = deque()
+        self._fault: Refusal | None = None  # the stream can't be read any further
+        self._joined: Joined | None = None  # after a 101
+        self._early: list[bytes] | None = None  # what came behind an offered Upgrade, for upstream if it accepts
+        self._closing = False
+        self._halted = False  # nothing that comes is looked at any more
+        self._write_paused = False
+
+    # What the transport tells it.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, or the TLS layer once its handshake is done."""
+        self._wire = cast("Wire", transport)
+        peer = transport.get_extra_info("peername")
+        self.is_loopback = bool(peer) and isinstance(peer, tuple) and ip_address(peer[0].partition("%")[0]).is_loopback
+        self.deadline = self.services.time() + self._timeouts.request_header
+        if not self._listener.joined(self):
+            self._halt(Refusal(code="overloaded", detail="Too many connections are open.", retry_after=5))
+
+    def data_received(self, data: bytes) -> None:
+        """Parse requests out of what came."""
+        if self._joined is not None:
+            self._joined.from_caller(data)
+            return
+        if self._halted:
+            return
+        if self._early is not None:
+            self._early.append(data)
+            return
+        if not self._in_content:
+            self._header_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._behind_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._unreadable(error)
+        if not self._in_content and self._header_bytes > self._limits.header_bytes and not self._halted:
+            self._halt(_headers_too_large(f"over {self._limits.header_bytes} bytes"))
+
+    def eof_received(self) -> bool:
+        """Handle a caller that closed its side. Inside a joined tunnel the other half stays open."""
+        if self._joined is not None:
+            self._joined.caller_ended()
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol
+        """Handle a caller that is gone: what was under way for it ends."""
+        self._halted = True
+        self._listener.left(self)
+        if self.tunnel is not None:
+            self._listener.tunnel_closed()
+        self._waiting.clear()
+        if self._joined is not None:
+            self._joined.caller_lost()
+        if self._exchange is not None:
+            self._exchange.caller_gone()
+
+    def pause_writing(self) -> None:
+        """Let upstream wait: the caller reads too slowly."""
+        self._write_paused = True
+        if self._joined is not None:
+            self._joined.caller_paused()
+        elif self._exchange is not None:
+            self._exchange.caller_paused()
+
+    def resume_writing(self) -> None:
+        """Let upstream go on."""
+        self._write_paused = False
+        if self._joined is not None:
+            self._joined.caller_resumed()
+        elif self._exchange is not None:
+            self._exchange.caller_resumed()
+
+    # What the parser tells it.
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._url, self._headers = b"", []
+
+    def on_url(self, url: bytes) -> None:
+        """Gather the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Gather a field. Trailers are dropped."""
+        if not self._in_content:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Read the head and begin an exchange, or let it wait its turn."""
+        if self._halted:
+            return
+        self._in_content, self._header_bytes = True, 0
+        if refusal := self._over_limits():
+            self._halt(refusal)
+            return
+        parser = self._parser
+        try:
+            head = read_request_head(
+                method=parser.get_method().decode("ascii"),
+                raw_target=self._url,
+                version=parser.get_http_version(),
+                keep_alive=parser.should_keep_alive(),
+                headers=self._headers,
+            )
+        except RequestRejected as error:
+            self._halt(Refusal(code="request_rejected", detail=str(error)))
+            return
+        self._head = head
+        self._content = (
+            Content(keep=self._limits.replay_bytes, pause=self.pause_reading, resume=self.resume_reading)
+            if head.has_content
+            else None
+        )
+        if self._exchange is not None or self._waiting:
+            self._queue(head)
+        elif self.tunnel is not None and head.method == "CONNECT":
+            self._halt(Refusal(code="request_rejected", detail="There is no tunnel inside a tunnel."))
+        else:
+            self._begin(head, self._content)
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on content."""
+        if self._content is not None and not self._halted:
+            self._content.feed(body)
+            self._extend(self._timeouts.idle)
+
+    def on_message_complete(self) -> None:
+        """Take note that a request is complete."""
+        self._in_content, self._header_bytes = False, 0
+        content, self._content = self._content, None
+        if content is not None and not self._halted:
+            content.end()
+            self.awaiting_answer()
+
+    # What an exchange asks of it.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the caller."""
+        if self._wire is not None and data:
+            self._wire.write(data)
+
+    def relay(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        if data and self._wire is not None:
+            self._wire.write(data)
+        self._extend(self._timeouts.idle)
+
+    def awaiting_answer(self) -> None:
+        """Start the time that upstream has for its answer's head, once it has the whole request."""
+        exchange = self._exchange
+        if exchange is not None and (exchange.content is None or exchange.content.complete):
+            self._extend(self._timeouts.response_header)
+
+    def refuse(self, refusal: Refusal, request_id: str, *, head: RequestHead | None, keep_alive: bool) -> None:
+        """Answer with a problem of the gateway's own."""
+        keep = keep_alive and head is not None and self.keeps_alive(head) and self._content is None
+        with_content = head is None or head.method != "HEAD"
+        self.write(refusal_bytes(refusal, request_id=request_id, keep_alive=keep, with_content=with_content))
+        if not keep:
+            self._closing = True
+
+    def exchange_ended(self, *, keep_alive: bool) -> None:
+        """Go on to the next request, or close."""
+        self._exchange = None
+        unread = self._content is not None
+        if not keep_alive or self._closing or unread:
+            self._close(linger=unread)
+        elif self._waiting:
+            self._begin(*self._waiting.popleft())
+        elif self._fault is not None:
+            self._answer_fault(self._fault)
+        else:
+            self.resume_reading()
+            self.deadline = self.services.time() + self._timeouts.idle
+
+    def keeps_alive(self, head: RequestHead) -> bool:
+        """Whether the connection may be used again after this request."""
+        return head.keep_alive and not self._closing and not self._listener.draining
+
+    def upgrade_offered(self, head: RequestHead) -> bool:
+        """Whether the caller asks for a protocol that we tunnel: not h2c, which would hide requests from us."""
+        members = list_members(head.upgrade or b"")
+        return (
+            bool(members) and b"upgrade" in head.nominated and not any(member.startswith(b"h2") for member in members)
+        )
+
+    def join(self, upstream: UpstreamConnection, early: bytes, exchange: Exchange) -> None:
+        """Turn both sides into one pipe, after a 101."""
+        self.deadline = 0.0
+        self._exchange = None
+        self._joined = joined = Joined(self, upstream, exchange, self.services)
+        for piece in self._early or ():
+            joined.from_caller(piece)
+        joined.from_upstream(early)
+        self.resume_reading()
+
+    def end_output(self) -> None:
+        """Say that no more comes; reading goes on."""
+        if self._wire is not None:
+            self._wire.write_eof()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the caller sees no clean end."""
+        self._halted = True
+        if self._wire is not None:
+            self._wire.abort()
+
+    def close(self) -> None:
+        """Close politely."""
+        self._close(linger=False)
+
+    def pause_reading(self) -> None:
+        """Take no more from the caller for now."""
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take more from the caller."""
+        if self._wire is not None and not self._wire.is_closing() and not self._halted:
+            self._wire.resume_reading()
+
+    # What the listener asks of it.
+
+    def sweep(self, now: float) -> None:
+        """Act on a deadline that has passed."""
+        if self._joined is not None:
+            self._joined.sweep()
+        if not self.deadline or now < self.deadline:
+            return
+        self.deadline = 0.0
+        if self._exchange is not None:
+            self._exchange.reject(self._overdue())
+        elif self._halted or not self._header_bytes:
+            self.abort() if self._halted else self.close()
+        else:
+            detail = "The request's head did not arrive in time."
+            self._halt(Refusal(code="request_timeout", detail=detail))
+
+    def drain(self) -> None:
+        """Close now if idle, else after the exchange that runs."""
+        if self._joined is not None or (self._exchange is None and not self._waiting):
+            self.close()
+
+    # Inside.
+
+    def _begin(self, head: RequestHead, content: Content | None) -> None:
+        if head.method == "CONNECT":
+            self._halted = True  # http-rules.md 2: what is behind it is read by the tunnel, or by nobody
+            return
+        route = route_request(head, self.tunnel, secure=self._secure)
+        if isinstance(route, Refusal):
+            self.refuse(route, self.services.request_id(), head=head, keep_alive=content is None)
+            self._listener.count(route, "connect" if self.tunnel else "absolute")
+            if self._closing:
+                self._close(linger=self._content is not None)
+            elif self._waiting:
+                self._begin(*self._waiting.popleft())
+            return
+        self.deadline = 0.0
+        self._exchange = Exchange(self.services, self, route, head, content)
+        self._exchange.start()
+
+    def _behind_upgrade(self, rest: bytes) -> None:
+        """Go on where llhttp stops: behind a CONNECT and any Upgrade. What follows is for whoever is decided on."""
+        head = self._head
+        if head is None or self._closing or self._fault is not None:
+            return
+        if head.method == "CONNECT":
+            self.pause_reading()
+            open_tunnel(self._listener, self, head, rest)
+        elif self.upgrade_offered(head):
+            self.pause_reading()
+            self._early = [rest] if rest else []
+        else:
+            self._parser = httptools.HttpRequestParser(self)
+            if rest:
+                self.data_received(rest)
+
+    def connect_refused(self, refusal: Refusal) -> None:
+        """Answer a CONNECT with no, and read nothing more."""
+        self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
+        self._listener.count(refusal, "connect")
+        self._close(linger=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a wire that isn't closing."""
+        return self._wire is not None and not self._wire.is_closing()
+
+    def handed_over(self) -> "Wire":
+        """Give the wire to what reads the inside of the tunnel."""
+        self._listener.left(self)
+        if self._wire is None:
+            raise RuntimeError("handed over before the connection was made")
+        return self._wire
+
+    def _queue(self, head: RequestHead) -> None:
+        """http-rules.md 10: an early next request waits its turn, and the caller with it."""
+        self.pause_reading()
+        if head.method == "CONNECT":
+            self._halt(Refusal(code="request_rejected", detail="A CONNECT can't wait behind another request."))
+            return
+        if len(self._waiting) >= _MAX_WAITING:
+            self._halt(Refusal(code="overloaded", detail="Too many requests are pipelined.", retry_after=1))
+            return
+        self._waiting.append((head, self._content))
+
+    def _over_limits(self) -> Refusal | None:
+        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        if size > self._limits.header_bytes:
+            return _headers_too_large(f"over {self._limits.header_bytes} bytes")
+        if len(self._headers) > self._limits.header_count:
+            return _headers_too_large(f"more than {self._limits.header_count}")
+        return None
+
+    def _unreadable(self, error: httptools.HttpParserError) -> None:
+        if isinstance(error, httptools.HttpParserCallbackError):
+            self.abort()
+            raise error  # a fault of ours: the loop's handler logs it
+        if not self._halted and not self._closing:
+            self._halt(Refusal(code="request_rejected", detail=f"The request is malformed: {error}."))
+
+    def _halt(self, refusal: Refusal) -> None:
+        """Read nothing more: answer at once, or when the requests before have been answered."""
+        self._halted, self._fault = True, refusal
+        if self._exchange is not None and self._content is not None and not self._waiting:
+            self._exchange.reject(refusal)
+        elif self._exchange is None:
+            self._answer_fault(refusal)
+
+    def _answer_fault(self, refusal: Refusal) -> None:
+        self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
+        self._listener.count(refusal, "connect" if self.tunnel else "absolute")
+        self._close(linger=True)
+
+    def _overdue(self) -> Refusal:
+        exchange = self._exchange
+        if exchange is not None and exchange.content is not None and not exchange.content.complete:
+            return Refusal(code="request_timeout", detail="The request's content did not arrive in time.")
+        return Refusal(code="upstream_timeout", detail="The target did not answer in time.")
+
+    def _extend(self, seconds: float) -> None:
+        self.deadline = self.services.time() + seconds
+
+    def _close(self, *, linger: bool) -> None:
+        """Close; with `linger`, first let the caller finish sending, so that a reset can't overtake the answer."""
+        self._closing = self._halted = True
+        if self._wire is None or self._wire.is_closing():
+            return
+        if linger:
+            self.deadline = self.services.time() + _LINGER
+            self._wire.resume_reading()
+            self._wire.write_eof()
+        else:
+            self._wire.close()
+
+
+def _headers_too_large(how: str) -> Refusal:
+    hint = "limits.header_bytes and limits.header_count in the configuration set this."
+    return Refusal(code="headers_too_large", detail=f"The header fields are {how}.", hint=hint)

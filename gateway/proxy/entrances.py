@@ -1,0 +1,202 @@
+"""The three entrances: where a request wants to go, and with which tag.
+
+Pure: a request's head in, a `Route` or a `Refusal` out.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.errors import Refusal
+from gateway.http.request import RequestHead
+from gateway.http.target import (
+    Target,
+    TargetInvalid,
+    canonical_host,
+    parse_authority,
+    parse_origin_form,
+    parse_target,
+)
+
+_PATH_STYLE = re.compile(r"/c/([A-Za-z0-9][A-Za-z0-9._-]{0,63})(/[^?]*)?(?:\?(.*))?", re.ASCII)
+_ABSOLUTE_INSIDE = re.compile(r"/(https?):/{1,2}(?=[^/])(.*)", re.ASCII | re.IGNORECASE)
+_NOTHING: frozenset[bytes] = frozenset()
+
+TAG_HINT = (
+    "Set HTTP_PROXY to http://<connection>:<client token>@<gateway>, or send Proxy-Authorization: Bearer "
+    "<client token> with X-Connection-Id: <connection>. `gateway clients create` makes a token."
+)
+PATH_TAG_HINT = "Send the client token as Authorization: Bearer <client token>, as X-Api-Key, or as a Basic password."
+
+
+class Entrance(StrEnum):
+    """How a request came in."""
+
+    ABSOLUTE = "absolute"
+    CONNECT = "connect"
+    PATH = "path"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """Which connection a request names, and the client token it shows (None: it shows none)."""
+
+    connection_id: str
+    token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """What a CONNECT settled for all requests inside: its authority and its tag."""
+
+    host: str
+    port: int
+    tag: Tag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """What a request asks for. `target` is whole, or `relative` is what to put behind the connection's base URL."""
+
+    entrance: Entrance
+    tag: Tag
+    target: Target | None = None
+    relative: str | None = None
+    drop: frozenset[bytes] = _NOTHING
+
+
+def route_request(head: RequestHead, tunnel: Tunnel | None, *, secure: bool) -> Route | Refusal:
+    """Read a request that isn't a CONNECT. `secure` is whether it came through TLS inside its tunnel."""
+    raw = head.raw_target
+    if not raw.isascii():
+        return _invalid("it has non-ASCII characters; percent-encode them")
+    text = raw.decode("ascii")
+    try:
+        if tunnel is not None:
+            return _inside(text, head, tunnel, secure=secure)
+        if text.startswith("/"):
+            return _path_style(text, head)
+        tag = proxy_tag(head)
+        if isinstance(tag, Refusal):
+            return tag
+        return Route(entrance=Entrance.ABSOLUTE, tag=tag, target=parse_target(text))
+    except TargetInvalid as reason:
+        return _invalid(str(reason))
+
+
+def _inside(text: str, head: RequestHead, tunnel: Tunnel, *, secure: bool) -> Route | Refusal:
+    """http-rules.md 3: inside a tunnel the target is the CONNECT's authority, and Host must equal it."""
+    scheme = "https" if secure else "http"
+    if text.startswith("/"):
+        target = parse_origin_form(text, scheme=scheme, host=tunnel.host, port=tunnel.port)
+    else:
+        target = parse_target(text)
+        if (target.scheme, target.host, target.port) != (scheme, tunnel.host, tunnel.port):
+            return _invalid(f"it names another origin than the tunnel to {tunnel.host}:{tunnel.port}")
+    if head.host is None or not _names(head.host, target):
+        return Refusal(
+            code="request_rejected",
+            detail=f"Host does not name {target.authority}, which the tunnel goes to.",
+            hint="Open a tunnel for each host.",
+        )
+    return Route(entrance=Entrance.CONNECT, tag=tunnel.tag, target=target)
+
+
+def _names(host: bytes, target: Target) -> bool:
+    """Whether a Host field names the target's authority. Its port may be left out: the tunnel's is what counts."""
+    text = host.decode("latin-1")
+    try:
+        if text.endswith("]") or ":" not in text:
+            return canonical_host(text) == target.host
+        return parse_authority(text) == (target.host, target.port)
+    except TargetInvalid:
+        return False
+
+
+def _path_style(text: str, head: RequestHead) -> Route | Refusal:
+    match = _PATH_STYLE.fullmatch(text)
+    if match is None:
+        return Refusal(
+            code="target_invalid",
+            detail="This is a proxy: it has no pages of its own.",
+            hint="Use it as HTTP_PROXY, or call /c/<connection>/https://host/path.",
+        )
+    connection_id, rest, query = match.groups()
+    token, drop = _path_token(head)
+    tag = Tag(connection_id=connection_id, token=token)
+    suffix = "" if query is None else f"?{query}"
+    inside = _ABSOLUTE_INSIDE.fullmatch(rest or "")
+    if inside is None:
+        return Route(entrance=Entrance.PATH, tag=tag, relative=(rest or "") + suffix, drop=drop)
+    target = parse_target(f"{inside[1]}://{inside[2]}{suffix}")
+    return Route(entrance=Entrance.PATH, tag=tag, target=target, drop=drop)
+
+
+def _path_token(head: RequestHead) -> tuple[str | None, frozenset[bytes]]:
+    """Find the client token in what an SDK sends as its key; the fields that carry it end here."""
+    found = _token_of(head.authorization) or _text(head.api_key)
+    if not found:
+        return None, _NOTHING
+    shown = found.encode()
+    drop = {b"authorization"} if head.authorization is not None and _token_of(head.authorization) == found else set()
+    if head.api_key is not None and shown in head.api_key:
+        drop.add(b"x-api-key")
+    return found, frozenset(drop)
+
+
+def _token_of(authorization: bytes | None) -> str | None:
+    if authorization is None:
+        return None
+    scheme, _, rest = authorization.strip(b" \t").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return _text(rest)
+    if scheme.lower() == b"basic":
+        user, password = _basic(rest)
+        return password or user  # some SDKs send their key as the user name
+    return None
+
+
+def proxy_tag(head: RequestHead) -> Tag | Refusal:
+    """Read the tag of a request in absolute-form or of a CONNECT."""
+    named = _text(head.connection_id)
+    raw = head.proxy_authorization
+    if raw is None:
+        return Tag(connection_id=named, token=None) if named else _untagged("no connection is named")
+    scheme, _, rest = raw.partition(b" ")
+    match scheme.lower():
+        case b"basic":
+            user, token = _basic(rest)
+            connection_id = user or named
+        case b"bearer":
+            connection_id, token = named, _text(rest)
+        case _:
+            return _untagged("Proxy-Authorization is neither Basic nor Bearer")
+    if not connection_id:
+        return _untagged("no connection is named")
+    return Tag(connection_id=connection_id, token=token or None)
+
+
+def _basic(encoded: bytes) -> tuple[str | None, str | None]:
+    try:
+        user, _, password = base64.b64decode(encoded.strip(b" \t"), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None, None
+    return user or None, password or None
+
+
+def _text(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    return value.strip(b" \t").decode("latin-1") or None
+
+
+def _untagged(why: str) -> Refusal:
+    return Refusal(code="proxy_authentication_required", detail=f"The request is not tagged: {why}.", hint=TAG_HINT)
+
+
+def _invalid(why: str) -> Refusal:
+    return Refusal(
+        code="target_invalid", detail=f"The target can't be used: {why}.", hint="Send one plain http(s) URL."
+    )

@@ -1,0 +1,509 @@
+"""The one pipeline: every request, from every entrance, goes through these steps in this order.
+
+    admit      does it come from us (a loop)? which connection, which client, may they?
+    decide     is the target allowed, and how is it sent?
+    inject     headers, query and body parameters, from a token that isn't expired
+    send       on an idle upstream connection, or a new one
+    answer     a 401 is refreshed and replayed once; everything else is relayed
+
+Each step is plain code while nothing has to be waited for. Where something has, the step becomes a task that returns to
+the next step; there is no other way through. A refusal is a value, given to `_refuse`, and ends the exchange.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from gateway.errors import GatewayError, Refusal
+from gateway.http.request import RequestHead, forwarded_head, may_be_nominated
+from gateway.http.response import ResponseHead
+from gateway.http.target import Target, TargetInvalid, parse_target
+from gateway.policy.inject import Injection
+from gateway.policy.match import Denied
+from gateway.policy.merge import BodyInvalid, merge_body, merge_query, mergeable
+from gateway.proxy.access_log import Entry
+from gateway.proxy.admission import admit, not_permitted
+from gateway.proxy.answers import CONTINUE
+from gateway.proxy.content import Collector, Content
+from gateway.proxy.entrances import Entrance, Route
+from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations
+from gateway.proxy.services import Services
+from gateway.proxy.upstream import PoolKey, UpstreamConnection
+from gateway.store import Status
+from gateway.vault import Live
+
+if TYPE_CHECKING:
+    from gateway.proxy.caller import CallerConnection
+
+_UNAUTHORIZED = 401
+_PROXY_AUTHENTICATION_REQUIRED = 407
+_MAX_HELD = 64 * 1024  # bytes of a 401's content that wait while the token is refreshed
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(
+        self, services: Services, caller: "CallerConnection", route: Route, head: RequestHead, content: Content | None
+    ) -> None:
+        self.request_id = services.request_id()
+        self.head = head
+        self.content = content
+        self._services = services
+        self._caller = caller
+        self._route = route
+        self._began = services.time()
+        self._client = ""
+        self._live: Live | None = None
+        self._target: Target | None = None
+        self._body: bytes | None = None  # the content as rewritten, whole
+        self._upstream: UpstreamConnection | None = None
+        self._relay: Relay | None = None
+        self._status = 0
+        self._held: list[bytes] | None = None  # a 401's content, while we see to the token
+        self._held_head: ResponseHead | None = None
+        self._held_size = 0
+        self._replayed = False
+        self._retried = False
+        self._upgrading = False
+        self._ended = False
+        self._received = 0
+        self._task: asyncio.Task[None] | None = None
+
+    # Admit.
+
+    def start(self) -> None:
+        """Take the request in."""
+        if self.head.via and self._services.via_name in self.head.via:
+            self._refuse(Refusal(code="loop_detected", detail="The request has come through this gateway before."))
+            return
+        if self.head.method == "TRACE":
+            self._refuse(Refusal(code="request_rejected", detail="TRACE would show the credentials that are added."))
+            return
+        client = self.admit()
+        if isinstance(client, Refusal):
+            self._refuse(client)
+            return
+        self._client = client
+        live = self._services.vault.peek(self._route.tag.connection_id)
+        if live is not None:
+            self._decide(live)
+        else:
+            self._later(self._load())
+
+    def admit(self) -> str | Refusal:
+        """Return the client's name while its tag admits it. Asked anew for as long as the exchange lasts."""
+        return admit(self._services, self._route.tag, self._route.entrance, is_loopback=self._caller.is_loopback)
+
+    async def _load(self) -> None:
+        live = await self._services.vault.live(self._route.tag.connection_id)
+        if live is None:
+            self._refuse(not_permitted(self._route.tag))
+        else:
+            self._decide(live)
+
+    # Decide.
+
+    def _decide(self, live: Live) -> None:
+        self._live = live
+        if live.refusal is not None:
+            self._refuse(not_permitted(self._route.tag) if live.status is Status.DISCONNECTED else live.refusal)
+            return
+        target = self._route.target or behind_base_url(self._route.relative or "", live)
+        if isinstance(target, Refusal):
+            self._refuse(target)
+            return
+        decision = live.matcher.decide(self.head.method, target)
+        if isinstance(decision, Denied):
+            self._target = target
+            self._refuse(Refusal(code="target_not_allowed", detail=decision.reason, hint=decision.hint))
+            return
+        self._target = decision.target
+        if live.expires_at is None:
+            self._inject(live)
+            return
+        now = self._services.clock()
+        if now >= live.expires_at:
+            self._later(self._freshen(live))
+            return
+        if live.renew_at is not None and now >= live.renew_at:
+            self._services.vault.renew_soon(live)
+        self._inject(live)
+
+    async def _freshen(self, live: Live) -> None:
+        self._inject(await self._services.vault.fresh(live))
+
+    # Inject.
+
+    def _inject(self, live: Live) -> None:
+        self._live = live
+        injection = live.injection
+        if live.refusal is not None or injection is None:
+            self._refuse(live.refusal or not_permitted(self._route.tag))
+        elif not may_be_nominated(self.head, injection.header_names):
+            detail = "Connection nominates a field that the gateway adds."
+            self._refuse(Refusal(code="request_rejected", detail=detail))
+        elif injection.body and self.content is not None and self._body is None:
+            self._collect(injection, self.content)
+        else:
+            self._send()
+
+    def _collect(self, injection: Injection, content: Content) -> None:
+        """Gather the content: body parameters go into it, so it must be here whole before any of it is sent."""
+        if not mergeable(self.head.content_type):
+            self._send()
+            return
+        limit = self._services.settings.limits.rewrite_bytes
+        if (self.head.content_length or 0) > limit:
+            self._refuse(_too_large(limit))
+            return
+        if self.head.expects_continue and not content.complete and self.head.version == "1.1":
+            self._caller.write(CONTINUE)
+
+        def collected(body: bytes | None) -> None:
+            if body is None:
+                self._refuse(_too_large(limit))
+            elif not self._ended:
+                self._rewrite(injection, body)
+
+        content.flow_to(Collector(limit=limit, done=collected))
+
+    def _rewrite(self, injection: Injection, body: bytes) -> None:
+        if self.head.content_encoding not in {None, b"identity"}:
+            detail = "The body is compressed, and parameters must be added to it."
+            self._refuse(Refusal(code="request_rejected", detail=detail, hint="Send it without Content-Encoding."))
+            return
+        try:
+            merged = merge_body(injection, self.head.content_type, body)
+        except BodyInvalid as error:
+            detail = f"The body can't take the policy's parameters: {error}."
+            self._refuse(Refusal(code="request_rejected", detail=detail))
+            return
+        self._body = body if merged is None else merged
+        self._send()
+
+    # Send.
+
+    def _send(self) -> None:
+        live, target = self._live, self._target
+        if live is None or target is None or self._ended:
+            return
+        pool = self._services.pool
+        key = PoolKey(live.connection_id, target.scheme, target.host, target.port)
+        idle = None if self._retried else pool.take(key)
+        if idle is not None:
+            self._send_on(idle)
+        else:
+            self._later(self._dial(key))
+
+    async def _dial(self, key: PoolKey) -> None:
+        connection = await self._services.pool.connect(key)
+        if self._ended:
+            connection.close()
+        else:
+            self._send_on(connection)
+
+    def _send_on(self, connection: UpstreamConnection) -> None:
+        live, target, head = self._live, self._target, self.head
+        if live is None or target is None or live.injection is None:
+            connection.close()
+            return
+        self._upstream = connection
+        self._upgrading = head.upgrade is not None and self._caller.upgrade_offered(head)
+        injection = live.injection
+        length = head.content_length if self._body is None else len(self._body)
+        request_target = target.path
+        query = merge_query(injection, target.query) if injection.query else target.query
+        if query is not None:
+            request_target = f"{target.path}?{query}"
+        drop = injection.header_names | self._route.drop if self._route.drop else injection.header_names
+        injected = injection.header_lines
+        if live.scrub_body:
+            drop, injected = drop | {b"accept-encoding"}, injected + b"Accept-Encoding: identity\r\n"
+        if self._body is not None and head.expects_continue:
+            drop = drop | {b"expect"}
+        connection.ask(
+            self,
+            method=head.method,
+            head=forwarded_head(
+                head,
+                request_target=request_target,
+                authority=target.authority,
+                content_length=length,
+                drop=drop,
+                injected=injected + self._services.via,
+                upgrade=head.upgrade if self._upgrading else None,
+            ),
+            chunked=length is None,
+            cookies=live.cookies,
+        )
+        self._caller.awaiting_answer()
+        if self._body is not None:
+            connection.write_content(self._body)
+            connection.end_content()
+        elif self.content is not None:
+            self.content.flow_to(connection)
+
+    # Answer: what upstream tells us.
+
+    def response_begun(self, head: ResponseHead) -> None:
+        """Take an answer's head."""
+        if self._ended or self._live is None:
+            return
+        if head.informational:
+            if self.head.version == "1.1" and (head.status != 100 or self._body is None):  # noqa: PLR2004 - 100 Continue
+                self._caller.write(informational_bytes(head, self._live))
+        elif head.status == _UNAUTHORIZED and self._live.refreshable and not self._replayed:
+            self._see_to_token(head, self._live)
+        elif head.status == _PROXY_AUTHENTICATION_REQUIRED:
+            detail = "The target asked the gateway to authenticate as to a proxy (407)."
+            self._refuse(Refusal(code="upstream_protocol", detail=detail))
+        else:
+            self._relay_head(head)
+
+    def response_content(self, data: bytes) -> None:
+        """Take a piece of content."""
+        self._received += len(data)
+        if self._relay is not None:
+            self._caller.relay(self._relay.content(data))
+        elif self._held is not None:
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size > _MAX_HELD and self._upstream is not None:
+                self._upstream.pause_reading()
+
+    def response_ended(self) -> None:
+        """Take the end of an answer, or of upstream's half of a tunnel."""
+        connection, self._upstream = self._upstream, None
+        complete = self.content is None or self.content.complete
+        if connection is not None:
+            connection.release(reusable=complete)
+        if self._relay is not None:
+            self._caller.relay(self._relay.end())
+            self._end(status=self._status, code="", keep_alive=not self._relay.close and complete)
+
+    def response_failed(self, why: str, *, answered: bool) -> None:
+        """Handle an upstream that is gone before its answer was complete."""
+        connection, self._upstream = self._upstream, None
+        if self._ended or self._held is not None:
+            return
+        if self._relay is not None:
+            self._log(self._status, "upstream_protocol")
+            self._finish()
+            self._caller.abort()  # a truncated answer never ends cleanly
+        elif connection is not None and connection.used and not answered and self._may_retry():
+            self._retried = True
+            if self.content is not None:
+                self.content.hold()
+            self._send()
+        else:
+            host = self._target.host if self._target is not None else "the target"
+            self._refuse(Refusal(code="upstream_protocol", detail=f"{host} gave no valid answer: {why}."))
+
+    def switched(self, head: ResponseHead, early: bytes) -> None:
+        """Join the two sides after a 101, if we asked for one."""
+        connection = self._upstream
+        if connection is None or self._live is None:
+            return
+        if not self._upgrading:
+            self.response_failed("it switched protocols unasked", answered=True)
+            connection.close()
+            return
+        lines = b"".join(head.lines)
+        upgrade = head.upgrade or self.head.upgrade or b""
+        self._caller.write(
+            self._live.scrubber.text(
+                b"HTTP/1.1 101 %b\r\n%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % (head.reason, lines, upgrade)
+            )
+        )
+        self._log(101, "")
+        self._caller.join(connection, early, self)
+
+    def upstream_paused(self) -> None:
+        """Let the caller wait: upstream takes no more content for now."""
+        self._caller.pause_reading()
+
+    def upstream_resumed(self) -> None:
+        """Let the caller go on."""
+        self._caller.resume_reading()
+
+    # What the caller's side tells us.
+
+    @property
+    def client(self) -> str:
+        """The client's name, once admitted."""
+        return self._client
+
+    @property
+    def connection_id(self) -> str:
+        """The connection this is for."""
+        return self._route.tag.connection_id
+
+    def caller_paused(self) -> None:
+        """Let upstream wait: the caller takes no more for now."""
+        if self._upstream is not None:
+            self._upstream.pause_reading()
+
+    def caller_resumed(self) -> None:
+        """Let upstream go on."""
+        if self._upstream is not None:
+            self._upstream.resume_reading()
+
+    def caller_gone(self) -> None:
+        """End everything: nobody waits for the answer any more."""
+        if not self._ended:
+            self._log(499, "caller_gone")
+            self._finish()
+
+    def reject(self, refusal: Refusal) -> None:
+        """End the exchange because of what came behind the head: broken framing, or nothing for too long."""
+        if self._ended:
+            return
+        if self._relay is not None:
+            self._log(self._status, refusal.code)
+            self._finish()
+            self._caller.abort()
+        else:
+            self._refuse(refusal, keep_alive=False)
+
+    # Inside.
+
+    def _see_to_token(self, head: ResponseHead, live: Live) -> None:
+        """A 401 with a token that can be refreshed: hold it back, refresh once, replay once (design.md, "Tokens")."""
+        at_hand = self.content is None or self._body is not None or self.content.replayable
+        if not at_hand:
+            self._replayed = True
+            self._services.background(self._services.vault.after_401(live))
+            self._relay_head(head)
+            return
+        self._held, self._held_head = [], head
+        if self.content is not None and self._body is None:
+            self.content.hold()
+        self._later(self._refresh_and_replay(live))
+
+    async def _refresh_and_replay(self, live: Live) -> None:
+        self._replayed = True
+        fresh = await self._services.vault.after_401(live)
+        held, self._held = self._held, None
+        head, self._held_head = self._held_head, None
+        if self._ended or head is None or held is None:
+            return
+        if fresh is None:
+            self._relay_head(head)
+            for piece in held:
+                self.response_content(piece)
+            if self._upstream is None:
+                self.response_ended()
+            else:
+                self._upstream.resume_reading()
+            return
+        connection, self._upstream = self._upstream, None
+        if connection is not None:
+            connection.drain()
+            connection.resume_reading()
+        self._received = 0
+        self._decide(fresh)  # the policy may have changed in between, too
+
+    def _relay_head(self, response: ResponseHead) -> None:
+        live, target = self._live, self._target
+        if live is None or target is None:
+            return
+        if (
+            live.scrub_body
+            and response.content_length != 0
+            and response.content_encoding.lower() not in {b"", b"identity"}
+        ):
+            detail = f"{target.host} compressed an answer that must be searched for secrets."
+            self._refuse(Refusal(code="upstream_protocol", detail=detail))
+            return
+        if self._route.entrance is Entrance.PATH and response.location_at:
+            rewrite_locations(response, target, live)
+        self._status = response.status
+        unread = self.content is not None and not self.content.complete
+        close = unread or self._upgrading or not self._caller.keeps_alive(self.head)
+        self._relay = Relay(response, self.head, live, via=self._services.via, close=close)
+        self._caller.relay(self._relay.head)
+
+    def _may_retry(self) -> bool:
+        """http-rules.md 11: once, when the method is idempotent or nothing was answered, and the content is at hand."""
+        return not self._retried and (self.content is None or self._body is not None or self.content.replayable)
+
+    def _refuse(self, refusal: Refusal, *, keep_alive: bool = True) -> None:
+        if self._ended:
+            return
+        if self._route.entrance is Entrance.PATH and refusal.code == "proxy_authentication_required":
+            refusal = Refusal(code=refusal.code, detail=refusal.detail, hint=refusal.hint, status=_UNAUTHORIZED)
+        self._caller.refuse(
+            refusal, self.request_id, head=self.head, keep_alive=keep_alive and not self._upgrade_refused()
+        )
+        self._end(status=refusal.status, code=refusal.code, keep_alive=keep_alive and not self._upgrade_refused())
+
+    def _upgrade_refused(self) -> bool:
+        return self.head.upgrade is not None
+
+    def _end(self, *, status: int, code: str, keep_alive: bool) -> None:
+        self._log(status, code)
+        self._finish()
+        self._caller.exchange_ended(keep_alive=keep_alive and self._caller.keeps_alive(self.head))
+
+    def _finish(self) -> None:
+        """Let go of everything; from here on nothing reaches the caller."""
+        self._ended = True
+        if self.content is not None:
+            self.content.stop()
+        connection, self._upstream = self._upstream, None
+        if connection is not None:
+            connection.close()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+    def _later(self, step: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guarded(step))
+
+    async def _guarded(self, step: Coroutine[Any, Any, None]) -> None:
+        """Run a step that waits; what it raises on purpose is the answer."""
+        try:
+            await step
+        except GatewayError as error:
+            self._refuse(error.refusal)
+
+    def _log(self, status: int, code: str) -> None:
+        services, target, live = self._services, self._target, self._live
+        seconds = services.time() - self._began
+        entrance = self._route.entrance.value
+        services.metrics.request(code or "ok", status, seconds, entrance)
+        services.log.add(
+            Entry(
+                services.clock(),
+                self.request_id,
+                entrance,
+                self._client,
+                self._route.tag.connection_id,
+                live.app if live is not None else "",
+                self.head.method,
+                target.origin if target is not None else "",
+                target.path if target is not None else "",
+                status,
+                code,
+                seconds,
+                self.content.size if self.content is not None else 0,
+                self._received,
+                self._replayed,
+            )
+        )
+
+
+def behind_base_url(relative: str, live: Live) -> Target | Refusal:
+    """Return the target of a path-style call without a host: what follows is put behind the policy's base URL."""
+    if live.base_url is None:
+        detail = f"The policy of {live.app} has no base_url, so a path alone leads nowhere."
+        return Refusal(code="target_invalid", detail=detail, hint="Call /c/<connection>/https://host/path.")
+    try:
+        return parse_target(live.base_url.rstrip("/") + relative)
+    except TargetInvalid as reason:
+        return Refusal(code="target_invalid", detail=f"The target can't be used: {reason}.")
+
+
+def _too_large(limit: int) -> Refusal:
+    detail = f"The policy adds parameters to the body, which may have {limit} bytes at most."
+    return Refusal(code="request_too_large", detail=detail, hint="limits.rewrite_bytes in the configuration sets this.")

@@ -1,0 +1,80 @@
+"""How an upstream's answer goes back to the caller: framing, scrubbing, `Location` (http-rules.md 12 to 15)."""
+
+from urllib.parse import urljoin
+
+from gateway.http.request import RequestHead
+from gateway.http.response import ResponseHead, framing_line
+from gateway.http.scrub import ScrubbedStream
+from gateway.http.target import Target, TargetInvalid, parse_target
+from gateway.policy.match import Allowed
+from gateway.vault import Live
+
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class Relay:
+    """One final answer on its way back. `head` is what to send first; then `content` for each piece, then `end`."""
+
+    __slots__ = ("_chunked", "_stream", "close", "head")
+
+    def __init__(self, response: ResponseHead, request: RequestHead, live: Live, *, via: bytes, close: bool) -> None:
+        has_content = response.content_length != 0
+        modern = request.version == "1.1"
+        self._chunked = has_content and response.content_length is None and modern
+        self.close = close or (has_content and response.content_length is None and not modern)
+        self._stream: ScrubbedStream | None = live.scrubber.stream() if has_content and live.scrub_body else None
+        head = b"".join(
+            (
+                b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason),
+                *response.lines,
+                framing_line(response, method=request.method, chunked=self._chunked),
+                via,
+                b"Connection: close\r\n\r\n"
+                if self.close
+                else b"\r\n"
+                if modern
+                else b"Connection: keep-alive\r\n\r\n",
+            )
+        )
+        self.head = live.scrubber.text(head)
+
+    def content(self, data: bytes) -> bytes:
+        """Return a piece of content as the caller gets it."""
+        if self._stream is not None:
+            data = self._stream.feed(data)
+        if not self._chunked:
+            return data
+        return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+    def end(self) -> bytes:
+        """Return what closes the content."""
+        rest = self._stream.flush() if self._stream is not None else b""
+        if not self._chunked:
+            return rest
+        return (b"%x\r\n%b\r\n" % (len(rest), rest) if rest else b"") + _LAST_CHUNK
+
+
+def informational_bytes(response: ResponseHead, live: Live) -> bytes:
+    """Return a 1xx as the caller gets it."""
+    return live.scrubber.text(
+        b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, response.reason, b"".join(response.lines))
+    )
+
+
+def rewrite_locations(response: ResponseHead, target: Target, live: Live) -> None:
+    """Point `Location` back through the gateway where it leads to an allowed URL: the caller came path-style."""
+    for index, name, value in response.location_at:
+        where = _through_gateway(value.decode("latin-1").strip(), target, live)
+        if where is not None and response.lines[index]:
+            response.lines[index] = b"%b: %b\r\n" % (name, where.encode("ascii"))
+
+
+def _through_gateway(location: str, target: Target, live: Live) -> str | None:
+    reference, mark, fragment = location.partition("#")
+    try:
+        pointed = parse_target(urljoin(target.url, reference))
+    except (TargetInvalid, ValueError):
+        return None
+    if not isinstance(live.matcher.decide("GET", pointed, upgrade=False), Allowed):
+        return None
+    return f"/c/{live.connection_id}/{pointed.url}{mark}{fragment}" if fragment.isascii() else None

@@ -1,0 +1,228 @@
+"""The proxy listener: takes connections in, keeps count of them, and sweeps their deadlines.
+
+One timer looks after all deadlines twice a second; a timer for each request would cost more than it is worth.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from itertools import count
+from typing import Any, Protocol
+
+import structlog
+
+from gateway.access import Access
+from gateway.egress import Egress
+from gateway.errors import GatewayError, Refusal, StartError
+from gateway.metrics import Metrics
+from gateway.proxy.access_log import AccessLog
+from gateway.proxy.caller import CallerConnection
+from gateway.proxy.certs import Authority
+from gateway.proxy.entrances import Tunnel
+from gateway.proxy.services import Services
+from gateway.proxy.upstream import Pool
+from gateway.settings import Settings
+from gateway.vault import Vault
+
+_SWEEP_EVERY = 0.5  # seconds
+_POOL_IDLE = 60.0  # seconds: most services close an idle connection after this or more
+_BACKLOG = 4096
+_log = structlog.get_logger("gateway.proxy")
+
+
+class Swept(Protocol):
+    """What has a deadline, and can be asked to leave."""
+
+    def sweep(self, now: float) -> None:
+        """Act on a deadline that has passed."""
+
+    def drain(self) -> None:
+        """Close as soon as it is polite."""
+
+
+class Listener:
+    """What connections share: the services, the count, the sweep."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.draining = False
+        self._open: set[Swept] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tunnels = 0
+        self._emptied: asyncio.Event | None = None  # while draining
+
+    def caller(self, tunnel: Tunnel | None = None, *, secure: bool = False) -> CallerConnection:
+        """Return a new reader, for a connection or for the inside of a tunnel."""
+        return CallerConnection(self, tunnel=tunnel, secure=secure)
+
+    def joined(self, one: Swept) -> bool:
+        """Take note of a connection. False: there are too many, say so and close it."""
+        self._open.add(one)
+        self.services.metrics.client_connections.inc()
+        return len(self._open) <= self.services.settings.limits.connections
+
+    def left(self, one: Swept) -> None:
+        """Forget a connection."""
+        if one in self._open:
+            self._open.discard(one)
+            if not self._open and self._emptied is not None:
+                self._emptied.set()
+            self.services.metrics.client_connections.dec()
+
+    def may_open_tunnel(self) -> bool:
+        """Whether there is room for one more tunnel."""
+        return self._tunnels < self.services.settings.limits.tunnels
+
+    def tunnel_opened(self) -> None:
+        """Count a tunnel."""
+        self._tunnels += 1
+        self.services.metrics.tunnels.inc()
+
+    def tunnel_closed(self) -> None:
+        """Count it no more."""
+        self._tunnels -= 1
+        self.services.metrics.tunnels.dec()
+
+    def tls_failed(self, host: str, error: Exception) -> None:
+        """Log a handshake that the caller broke off: most often it doesn't trust our CA."""
+        reason = getattr(error, "reason", None) or type(error).__name__
+        _log.info("tunnel.tls_failed", host=host, reason=reason, hint="does the caller trust `gateway ca export`?")
+
+    def count(self, refusal: Refusal, entrance: str) -> None:
+        """Count a refusal that never became an exchange."""
+        self.services.metrics.request(refusal.code, refusal.status, 0.0, entrance)
+
+    def spawn(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that must wait; it is kept until it is done."""
+        task = asyncio.get_running_loop().create_task(step)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def sweep(self) -> None:
+        """Look at every deadline."""
+        now = self.services.time()
+        for one in list(self._open):
+            one.sweep(now)
+        self.services.pool.sweep(now)
+
+    async def drain(self, grace: float) -> None:
+        """Let what runs come to its end, for `grace` seconds at most, and cut the rest."""
+        self.draining = True
+        for one in list(self._open):
+            one.drain()
+        self._emptied = asyncio.Event()
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), grace)
+        for one in list(self._open):
+            if isinstance(one, CallerConnection):
+                one.abort()
+        for task in self._tasks:
+            task.cancel()
+        self.services.pool.close()
+        self.services.log.flush()
+
+
+class ProxyServer:
+    """The data plane's listener. `gateway_id` names this gateway (all its replicas) in `Via`."""
+
+    def __init__(
+        self,
+        *,
+        vault: Vault,
+        access: Access,
+        egress: Egress,
+        settings: Settings,
+        metrics: Metrics,
+        certs: Authority,
+        gateway_id: str,
+        log: AccessLog,
+    ) -> None:
+        self._settings = settings
+        loop = asyncio.get_running_loop()
+        timeouts, limits = settings.timeouts, settings.limits
+        name = f"gateway-{gateway_id}".encode("ascii")
+        pool = Pool(
+            egress,
+            tls_timeout=timeouts.tls,
+            idle_timeout=min(timeouts.idle, _POOL_IDLE),
+            max_head=limits.header_bytes,
+            count=metrics.upstream_connections.inc,
+        )
+        self._listener = Listener(
+            Services(
+                vault=vault,
+                access=access,
+                pool=pool,
+                certs=certs,
+                metrics=metrics,
+                log=log,
+                settings=settings,
+                via=b"Via: 1.1 %b\r\n" % name,
+                via_name=name,
+                clock=time.time,
+                time=loop.time,
+                request_id=_request_ids(),
+                background=self._background,
+            )
+        )
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self, *, reuse_port: bool = False) -> None:
+        """Listen. Raises `StartError` where the address can't be had."""
+        listen = self._settings.proxy.listen
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                self._listener.caller, listen.host, listen.port, backlog=_BACKLOG, reuse_port=reuse_port or None
+            )
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise StartError(
+                Refusal(
+                    code="internal",
+                    detail=f"The proxy can't listen on {listen.authority}: {reason}.",
+                    hint="Choose another address in proxy.listen, or end what uses this one.",
+                )
+            ) from error
+        self._sweep()
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Where it listens: (address, port) of each socket."""
+        if self._server is None:
+            return []
+        return [one.getsockname()[:2] for one in self._server.sockets]
+
+    async def stop(self, grace: float) -> None:
+        """Stop accepting, let what runs finish within `grace` seconds, close the rest."""
+        if self._server is not None:
+            self._server.close()
+        await self._listener.drain(grace)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _background(self, work: Coroutine[Any, Any, Any]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except GatewayError as error:
+                _log.info("background.failed", code=error.refusal.code, detail=error.refusal.detail)
+
+        self._listener.spawn(guarded())
+
+    def _sweep(self) -> None:
+        self._listener.sweep()
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
+
+
+def _request_ids() -> Callable[[], str]:
+    """Return a source of request ids: cheap, and unique over processes and restarts."""
+    prefix = secrets.token_hex(6)
+    numbers = count(secrets.randbelow(1 << 20))
+    return lambda: f"{prefix}{next(numbers):08x}"

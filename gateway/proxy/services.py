@@ -1,0 +1,36 @@
+"""What the data plane is handed by the composition root, in one value."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.access import Access
+from gateway.metrics import Metrics
+from gateway.proxy.access_log import AccessLog
+from gateway.proxy.certs import Authority
+from gateway.proxy.upstream import Pool
+from gateway.settings import Settings
+from gateway.vault import Vault
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """Collaborators and limits.
+
+    `via_name` is this gateway in `Via`. `clock` gives epoch seconds, `time` monotonic ones. `background` runs what
+    nobody waits for.
+    """
+
+    vault: Vault
+    access: Access
+    pool: Pool
+    certs: Authority
+    metrics: Metrics
+    log: AccessLog
+    settings: Settings
+    via: bytes  # the whole line
+    via_name: bytes
+    clock: Callable[[], float]
+    time: Callable[[], float]
+    request_id: Callable[[], str]
+    background: Callable[[Coroutine[Any, Any, Any]], None]

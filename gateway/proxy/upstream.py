@@ -1,0 +1,475 @@
+"""Upstream's side: one connection to a service, and the pool of idle ones.
+
+A connection is used for one connection id and one origin only (http-rules.md 16), for one exchange at a time. Whatever
+comes when no exchange waits for it ends the connection (14).
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, cast
+
+import httptools
+
+from gateway.egress import Egress
+from gateway.errors import Refusal, UpstreamError
+from gateway.http.fields import Headers
+from gateway.http.response import ResponseHead, ResponseInvalid, read_response_head
+from gateway.proxy.tls import TlsLayer, Wire
+
+_MAX_IDLE_PER_ORIGIN = 128
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class PoolKey(NamedTuple):
+    """Whose connections may be shared: the same connection id's, to the same origin."""
+
+    connection_id: str
+    scheme: str
+    host: str
+    port: int
+
+
+class Receiver(Protocol):
+    """Who is told of an answer as it comes: the exchange that asked."""
+
+    def response_begun(self, head: ResponseHead) -> None:
+        """Take the head, final or informational."""
+
+    def response_content(self, data: bytes) -> None:
+        """Take a piece of content."""
+
+    def response_ended(self) -> None:
+        """Take note that the answer is complete."""
+
+    def response_failed(self, why: str, *, answered: bool) -> None:
+        """Take note that no (more of an) answer comes; `answered` is whether any byte of one came."""
+
+    def switched(self, head: ResponseHead, early: bytes) -> None:
+        """Take a 101 and the first bytes of what follows."""
+
+    def upstream_paused(self) -> None:
+        """Upstream takes no more content for now."""
+
+    def upstream_resumed(self) -> None:
+        """Upstream takes content again."""
+
+
+class RawReceiver(Protocol):
+    """Who takes raw bytes after a 101."""
+
+    def from_upstream(self, data: bytes) -> None:
+        """Take bytes."""
+
+    def upstream_ended(self) -> None:
+        """Take note that upstream sends no more."""
+
+    def upstream_lost(self) -> None:
+        """Take note that the connection is gone."""
+
+    def upstream_paused(self) -> None:
+        """Send no more for now."""
+
+    def upstream_resumed(self) -> None:
+        """Send again."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One HTTP/1.1 connection to a service, and the sink for a request's content."""
+
+    def __init__(self, key: PoolKey, pool: "Pool", *, max_head: int) -> None:
+        self.key = key
+        self.used = False  # it has carried an exchange before this one
+        self.idle_since = 0.0
+        self.wire: Wire | None = None
+        self._pool = pool
+        self._max_head = max_head
+        self._parser = httptools.HttpResponseParser(self)
+        self._receiver: Receiver | None = None
+        self._method = ""
+        self._cookies = False
+        self._chunked = False
+        self._raw: RawReceiver | None = None  # after a 101
+        self._answered = False
+        self._reusable = False
+        self._reason = b""
+        self._headers: Headers = []
+        self._head: ResponseHead | None = None
+        self._in_content = False
+        self._keep_alive = False
+        self._finished = False  # the answer is complete, and the bytes that brought its end are being parsed
+        self._surplus = False
+        self._head_bytes = 0
+
+    # What an exchange asks of it.
+
+    def ask(self, receiver: Receiver, *, method: str, head: bytes, chunked: bool, cookies: bool) -> None:
+        """Send a request's head. Content follows through `write_content`, in chunks where `chunked`."""
+        self._receiver, self._method, self._chunked, self._cookies = receiver, method, chunked, cookies
+        self._answered = False
+        self._require_wire().write(head)
+
+    def write_content(self, data: bytes) -> None:
+        """Send a piece of the request's content."""
+        if self.wire is None or self._receiver is None:
+            return
+        self.wire.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end_content(self) -> None:
+        """Close the request's content."""
+        if self._chunked and self.wire is not None and self._receiver is not None:
+            self.wire.write(_LAST_CHUNK)
+
+    def release(self, *, reusable: bool) -> None:
+        """End the exchange: back into the pool, or closed."""
+        self._receiver = None
+        if reusable and self._reusable and self.wire is not None and not self.wire.is_closing():
+            self.used = True
+            self._pool.put(self)
+        else:
+            self.close()
+
+    def drain(self) -> None:
+        """Let an answer that nobody wants any more run out, so that the connection can be used again."""
+        self._receiver = _Drain(self)
+
+    def close(self) -> None:
+        """Close it, whatever it is doing."""
+        self._receiver = None
+        if self.wire is not None:
+            self.wire.abort()
+
+    def pause_reading(self) -> None:
+        """Take no more of the answer for now."""
+        if self.wire is not None:
+            self.wire.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take more of the answer."""
+        if self.wire is not None and not self.wire.is_closing():
+            self.wire.resume_reading()
+
+    def tunnel_to(self, raw: RawReceiver) -> None:
+        """Hand on raw bytes from now on, after a 101."""
+        self._raw, self._receiver = raw, None
+
+    # What the transport tells it.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport, or the TLS layer once its handshake is done."""
+        self.wire = cast(Wire, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse an answer."""
+        if self._raw is not None:
+            self._raw.from_upstream(data)
+            return
+        if self._receiver is None:
+            self.close()  # an answer nobody asked for
+            return
+        self._answered = True
+        if not self._in_content:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            if not self._finished:
+                self._broken(error)
+                return
+            self._surplus = True
+        if self._finished:
+            self._complete()
+        elif not self._in_content and self._head_bytes > self._max_head:
+            self._fail("its header fields are over the limit")
+
+    def eof_received(self) -> bool:
+        """Upstream has closed its side, cleanly."""
+        if self._raw is not None:
+            self._raw.upstream_ended()
+            return True
+        if (
+            self._receiver is not None
+            and self._in_content
+            and self._head is not None
+            and self._head.ends_with_connection
+        ):
+            self._complete()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio.Protocol
+        """Handle the end of the connection: whoever still waits is told."""
+        self._pool.gone(self)
+        if self._raw is not None:
+            self._raw.upstream_lost()
+        elif self._receiver is not None:
+            self._fail("it closed the connection" if self._answered else "it closed the connection without an answer")
+
+    def pause_writing(self) -> None:
+        """Pass back-pressure to whoever sends content."""
+        if receiver := self._raw or self._receiver:
+            receiver.upstream_paused()
+
+    def resume_writing(self) -> None:
+        """Pass it on that there is room again."""
+        if receiver := self._raw or self._receiver:
+            receiver.upstream_resumed()
+
+    # What the parser tells it.
+
+    def on_status(self, status: bytes) -> None:
+        """Gather the reason phrase."""
+        self._reason += status
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Gather a field; trailers are dropped."""
+        if not self._in_content:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Read the head and hand it on."""
+        parser = self._parser
+        receiver = self._receiver
+        if receiver is None:
+            return
+        head = read_response_head(
+            status=parser.get_status_code(),
+            reason=self._reason,
+            version=parser.get_http_version(),
+            headers=self._headers,
+            method=self._method,
+            cookies=self._cookies,
+        )
+        self._head, self._in_content = head, True
+        if head.status == 101:  # noqa: PLR2004 - told to the receiver when the parser stops behind it
+            return
+        if not head.informational:
+            self._keep_alive = parser.should_keep_alive() and not head.ends_with_connection
+        receiver.response_begun(head)
+        if self._method == "HEAD" and not head.informational:
+            self._parser = httptools.HttpResponseParser(
+                self
+            )  # llhttp would wait for the content that HEAD doesn't have
+            self._finished = True
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on content."""
+        if self._finished or self._head is None or self._head.content_length == 0:
+            self._surplus = True
+        elif self._receiver is not None:
+            self._receiver.response_content(body)
+
+    def on_message_complete(self) -> None:
+        """Take note of the end of an answer, or only of its informational beginning."""
+        head = self._head
+        if head is None or head.status == 101:  # noqa: PLR2004 - as above
+            return
+        if head.informational:
+            self._begin_message()
+        else:
+            self._finished = True
+
+    def on_message_begin(self) -> None:
+        """See to it that bytes behind an answer end the connection (http-rules.md 14)."""
+        self._surplus = self._finished
+
+    # Inside.
+
+    def _begin_message(self) -> None:
+        self._reason, self._headers, self._head = b"", [], None
+        self._in_content = False
+        self._keep_alive = False
+        self._finished = self._surplus = False
+        self._head_bytes = 0
+
+    def _complete(self) -> None:
+        """End an answer, once all bytes that came with it are parsed: a surplus must not meet the next exchange."""
+        self._reusable = self._keep_alive and not self._surplus
+        receiver = self._receiver
+        self._begin_message()
+        if receiver is not None:
+            receiver.response_ended()
+
+    def _switch(self, early: bytes) -> None:
+        head, receiver = self._head, self._receiver
+        if head is None or receiver is None or head.status != 101:  # noqa: PLR2004
+            self._fail("it switched protocols unasked")
+            return
+        receiver.switched(head, early)
+
+    def _broken(self, error: httptools.HttpParserError) -> None:
+        if not isinstance(error, httptools.HttpParserCallbackError):
+            self._fail("it is malformed")
+        elif isinstance(error.__context__, ResponseInvalid):
+            self._fail(str(error.__context__))
+        else:
+            self._fail("the gateway could not handle it")
+            raise error  # a fault of ours: the loop's handler logs it
+
+    def _fail(self, why: str) -> None:
+        receiver, self._receiver = self._receiver, None
+        self.close()
+        if receiver is not None:
+            receiver.response_failed(why, answered=self._answered)
+
+    def _require_wire(self) -> Wire:
+        if self.wire is None:
+            raise RuntimeError("asked before the connection was made")
+        return self.wire
+
+
+class _Drain:
+    """Swallows the rest of an answer; a long one isn't worth it."""
+
+    _LIMIT = 64 * 1024
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self._connection = connection
+        self._left = self._LIMIT
+
+    def response_begun(self, head: ResponseHead) -> None:
+        pass
+
+    def response_content(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._connection.close()
+
+    def response_ended(self) -> None:
+        self._connection.release(reusable=True)
+
+    def response_failed(self, why: str, *, answered: bool) -> None:
+        pass
+
+    def switched(self, head: ResponseHead, early: bytes) -> None:  # noqa: ARG002 - Receiver
+        self._connection.close()
+
+    def upstream_paused(self) -> None:
+        pass
+
+    def upstream_resumed(self) -> None:
+        pass
+
+
+class Pool:
+    """Idle upstream connections, the newest first, and the way to new ones."""
+
+    def __init__(
+        self,
+        egress: Egress,
+        *,
+        tls_timeout: float,
+        idle_timeout: float,
+        max_head: int,
+        count: Callable[[int], None],
+    ) -> None:
+        self._egress = egress
+        self._tls_timeout, self._idle_timeout, self._max_head = tls_timeout, idle_timeout, max_head
+        self._idle: dict[PoolKey, deque[UpstreamConnection]] = {}
+        self._all: set[UpstreamConnection] = set()
+        self._count = count
+        self._clock = asyncio.get_running_loop().time
+
+    def take(self, key: PoolKey) -> UpstreamConnection | None:
+        """Return an idle connection that is still open, or None."""
+        idle = self._idle.get(key)
+        while idle:
+            connection = idle.pop()
+            if connection.wire is not None and not connection.wire.is_closing():
+                return connection
+        return None
+
+    async def connect(self, key: PoolKey) -> UpstreamConnection:
+        """Return a new connection. Raises `UpstreamError` (dns, connect, tls, timeout, address_not_allowed)."""
+        sock = await self._egress.dial(key.host, key.port)
+        connection = UpstreamConnection(key, self, max_head=self._max_head)
+        loop = asyncio.get_running_loop()
+        if key.scheme == "https":
+            await self._secure(key, connection, sock)
+        else:
+            await loop.create_connection(lambda: connection, sock=sock)
+        self._all.add(connection)
+        self._count(1)
+        return connection
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for the next exchange."""
+        idle = self._idle.get(connection.key)
+        if idle is None:
+            idle = self._idle[connection.key] = deque()
+        if len(idle) >= _MAX_IDLE_PER_ORIGIN:
+            idle.popleft().close()
+        connection.idle_since = self._clock()
+        idle.append(connection)
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """Forget a connection that is lost."""
+        if connection in self._all:
+            self._all.discard(connection)
+            self._count(-1)
+        idle = self._idle.get(connection.key)
+        if idle is not None:
+            if connection in idle:
+                idle.remove(connection)
+            if not idle:
+                del self._idle[connection.key]
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle too long."""
+        for idle in list(self._idle.values()):
+            while idle and now - idle[0].idle_since > self._idle_timeout:
+                idle.popleft().close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in list(self._all):
+            connection.close()
+
+    async def _secure(self, key: PoolKey, connection: UpstreamConnection, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        established: asyncio.Future[None] = loop.create_future()
+
+        def failed(error: Exception) -> None:
+            if not established.done():
+                established.set_exception(_tls_error(key, error))
+
+        first = _Establishing(connection, established)
+        layer = TlsLayer(self._egress.tls_context, first, server_hostname=key.host, on_failure=failed)
+        transport, _ = await loop.create_connection(lambda: layer, sock=sock)
+        try:
+            await asyncio.wait_for(established, self._tls_timeout)
+        except TimeoutError:
+            transport.abort()
+            raise UpstreamError(
+                Refusal(code="upstream_timeout", detail=f"{key.host} did not finish the TLS handshake in time.")
+            ) from None
+
+
+class _Establishing(asyncio.Protocol):
+    """Stands in for the connection until TLS is up, then makes room for it."""
+
+    def __init__(self, connection: UpstreamConnection, established: asyncio.Future[None]) -> None:
+        self._connection, self._established = connection, established
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        layer = cast(TlsLayer, transport)
+        layer.set_protocol(self._connection)
+        self._connection.connection_made(transport)
+        if not self._established.done():
+            self._established.set_result(None)
+        else:
+            layer.abort()
+
+
+def _tls_error(key: PoolKey, error: Exception) -> UpstreamError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why, hint = error.verify_message, "If the service has a private CA, point SSL_CERT_FILE at it and restart."
+    else:
+        why, hint = getattr(error, "reason", None) or "the handshake was cut off", None
+    return UpstreamError(
+        Refusal(code="upstream_tls", detail=f"TLS with {key.host}:{key.port} failed: {why}.", hint=hint)
+    )

@@ -1,0 +1,85 @@
+"""A response's head: what is refused, what is relayed, and how it is framed (http-rules.md 12 to 14)."""
+
+import pytest
+
+from gateway.http.response import ResponseHead, ResponseInvalid, framing_line, read_response_head
+
+
+def head_of(
+    *headers: tuple[bytes, bytes],
+    status: int = 200,
+    method: str = "GET",
+    cookies: bool = False,
+    version: str = "1.1",
+    reason: bytes = b"OK",
+) -> ResponseHead:
+    return read_response_head(
+        status=status, reason=reason, version=version, headers=list(headers), method=method, cookies=cookies
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")],
+        [(b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"1")],
+        [(b"Content-Length", b"1"), (b"Content-Length", b"2")],
+        [(b"Content-Length", b"-1")],
+        [(b"Transfer-Encoding", b"gzip")],
+        [(b"Transfer-Encoding", b"gzip, chunked")],
+    ],
+)
+def test_ambiguous_framing_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(ResponseInvalid):
+        head_of(*headers)
+
+
+def test_chunks_on_http_1_0_are_refused() -> None:
+    with pytest.raises(ResponseInvalid):
+        head_of((b"Transfer-Encoding", b"chunked"), version="1.0")
+
+
+def test_hop_by_hop_nominated_and_proxy_fields_and_cookies_end_here() -> None:
+    head = head_of(
+        (b"Connection", b"X-Hop, close"),
+        (b"X-Hop", b"1"),
+        (b"Keep-Alive", b"5"),
+        (b"Proxy-Status", b"forged"),
+        (b"Proxy-Authenticate", b"Basic"),
+        (b"Set-Cookie", b"a=b"),
+        (b"Alt-Svc", b'h3=":443"'),
+        (b"X-Kept", b"1"),
+    )
+    assert b"".join(head.lines) == b"X-Kept: 1\r\n"
+
+
+def test_cookies_pass_where_the_policy_allows_them() -> None:
+    assert head_of((b"Set-Cookie", b"a=b"), (b"set-cookie", b"c=d"), cookies=True).lines == [
+        b"Set-Cookie: a=b\r\n",
+        b"set-cookie: c=d\r\n",
+    ]
+
+
+def test_a_reason_with_control_bytes_is_replaced_by_the_standard_one() -> None:
+    assert head_of(reason=b"O\x01K\x1b[31m", status=404).reason == b"Not Found"
+    assert head_of(reason=b"Fine, thank you").reason == b"Fine, thank you"
+
+
+@pytest.mark.parametrize(("status", "method"), [(200, "HEAD"), (204, "GET"), (304, "GET"), (103, "GET")])
+def test_what_has_no_content_has_none_whatever_its_fields_say(status: int, method: str) -> None:
+    head = head_of((b"Content-Length", b"5"), status=status, method=method)
+    assert head.content_length == 0
+    assert framing_line(head, method=method, chunked=False) == b""
+
+
+def test_a_heads_content_length_is_relayed_as_it_describes_the_get() -> None:
+    assert head_of((b"Content-Length", b"5"), method="HEAD").lines == [b"Content-Length: 5\r\n"]
+    assert head_of((b"Content-Length", b"5"), status=204).lines == []
+
+
+def test_framing_is_written_anew() -> None:
+    assert framing_line(head_of((b"content-length", b"5")), method="GET", chunked=False) == b"Content-Length: 5\r\n"
+    assert framing_line(head_of(), method="GET", chunked=True) == b"Transfer-Encoding: chunked\r\n"
+    assert framing_line(head_of(), method="GET", chunked=False) == b""
+    assert head_of().ends_with_connection
+    assert not head_of((b"Transfer-Encoding", b"chunked")).ends_with_connection

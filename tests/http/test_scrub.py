@@ -1,0 +1,64 @@
+"""Scrubbing: an injected secret is found in every spelling a server is likely to echo, whole or in pieces."""
+
+import base64
+import json
+from itertools import pairwise
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.http.scrub import Scrubber
+from gateway.secret import Secret
+
+VALUE = 'tök"en /+abc=='
+SPELLINGS = {
+    "plain": VALUE.encode(),
+    "percent-encoded": quote(VALUE, safe="").encode(),
+    "percent-encoded in lower case": quote(VALUE, safe="").lower().encode().replace(b"t%c3%b6k", b"t%c3%b6k"),
+    "form-encoded": quote_plus(VALUE).encode(),
+    "in JSON": json.dumps(VALUE)[1:-1].encode(),
+    "in JSON as UTF-8": json.dumps(VALUE, ensure_ascii=False)[1:-1].encode(),
+    "base64": base64.b64encode(VALUE.encode()),
+    "base64 behind one byte": base64.b64encode(b"u" + VALUE.encode()),
+    "base64 behind two bytes": base64.b64encode(b"u:" + VALUE.encode() + b"!"),
+    "base64url": base64.urlsafe_b64encode(b"???" + VALUE.encode()),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_every_spelling_is_blanked_out_and_the_length_stays(spelling: bytes) -> None:
+    data = b"before " + spelling + b" after"
+    scrubbed = Scrubber([Secret(VALUE)]).text(data)
+    assert spelling not in scrubbed
+    assert b"*****" in scrubbed
+    assert len(scrubbed) == len(data)
+    assert scrubbed.startswith(b"before ")
+    assert scrubbed.endswith(b" after")
+
+
+def test_a_short_value_is_left_alone_because_it_would_blank_out_ordinary_text() -> None:
+    assert Scrubber([Secret("abc")]).text(b"abcdef abc") == b"abcdef abc"
+
+
+def test_no_secrets_change_nothing() -> None:
+    assert Scrubber([]).text(b"data") == b"data"
+    assert Scrubber([]).stream().feed(b"data") == b"data"
+
+
+@given(st.lists(st.integers(0, 60), max_size=6))
+def test_a_stream_cut_anywhere_is_scrubbed_like_the_whole(cuts: list[int]) -> None:
+    scrubber = Scrubber([Secret("tok_abcdefgh"), Secret("zzzz-yyyy")])
+    data = b"x tok_abcdefgh tok_abc zzzz-yyyytok_abcdefgh zzzz-zzzz-yyyy tok_"
+    stream = scrubber.stream()
+    edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
+    out = b"".join(stream.feed(data[start:end]) for start, end in pairwise(edges)) + stream.flush()
+    assert out == scrubber.text(data)
+
+
+def test_an_event_that_holds_no_beginning_of_a_secret_is_not_held_back() -> None:
+    stream = Scrubber([Secret("tok_abcdefgh")]).stream()
+    assert stream.feed(b"data: hello\n\n") == b"data: hello\n\n"
+    assert stream.feed(b"data: tok_abc") == b"data: "
+    assert stream.feed(b"x\n\n") == b"tok_abcx\n\n"
