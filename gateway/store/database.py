@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from gateway.store.failures import translated
 
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
-POOL_SIZE = 5  # SQLite: one writer, one watcher, three readers; PostgreSQL: 20 replicas stay under 100 connections
+POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
 _WRITES = "gateway_writes"
 
 

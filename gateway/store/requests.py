@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from gateway.store.database import Database
 from gateway.store.log_pages import LIMIT, read_page
@@ -46,6 +46,6 @@ class Requests:
             if before is not None:
                 gone += (await connection.execute(delete(requests).where(requests.c.at < before))).rowcount
             if keep is not None:
-                oldest = select(requests.c.id).order_by(requests.c.id.desc()).offset(keep).limit(1).scalar_subquery()
-                gone += (await connection.execute(delete(requests).where(requests.c.id <= oldest))).rowcount
+                newest = select(func.max(requests.c.id)).scalar_subquery()
+                gone += (await connection.execute(delete(requests).where(requests.c.id <= newest - keep))).rowcount
         return gone

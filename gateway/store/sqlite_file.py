@@ -19,6 +19,7 @@ from gateway.store.failures import PRIMARY, describe
 ROOM_BYTES = 1 << 20  # a fresh store with its log takes 350 kB; less room than this is a full disk to us
 WAIT_SECONDS = 30.0  # for the processes that start beside this one
 AGAIN_SECONDS = 0.01
+PAGE_BYTES = 512  # the smallest page, so the smallest file (SQLite file format §1.3.2)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -58,13 +59,15 @@ def write_ahead(path: Path) -> None:
             # Two that switch at once: SQLite refuses one of them without asking its busy handler.
             busy = error.sqlite_errorcode & PRIMARY == sqlite3.SQLITE_BUSY
             if not busy or time.monotonic() > deadline:
-                _refuse_sqlite(path, error)
+                _refuse_sqlite(path, describe(error))
             time.sleep(AGAIN_SECONDS)
         else:
             return
 
 
 def _version(path: Path) -> str | None:
+    if path.stat().st_size < PAGE_BYTES:  # SQLite takes a file of one byte for an empty one, and writes over it
+        _refuse_sqlite(path, "is not an SQLite database")
     # Every table's first page is read, so that a file which is no database, or is cut short, is found now. The file is
     # never opened but by SQLite: closing a descriptor of our own would drop the locks that this process holds on it.
     try:
@@ -79,7 +82,7 @@ def _version(path: Path) -> str | None:
             (version,) = connection.execute("SELECT version_num FROM alembic_version").fetchone() or ("",)
             return str(version)
     except sqlite3.Error as error:
-        _refuse_sqlite(path, error)
+        _refuse_sqlite(path, describe(error))
 
 
 def _directory(directory: Path, *, create: bool) -> list[Path]:
@@ -121,8 +124,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, timeout=WAIT_SECONDS, isolation_level=None)
 
 
-def _refuse_sqlite(path: Path, error: sqlite3.Error) -> Never:
-    _refuse(f"The store {path} {describe(error)}.", "Nothing was changed.")
+def _refuse_sqlite(path: Path, what: str) -> Never:
+    _refuse(f"The store {path} {what}.", "Nothing was changed. Check `store.url`.")
 
 
 def _refuse(detail: str, hint: str) -> Never:

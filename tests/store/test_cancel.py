@@ -1,0 +1,33 @@
+"""A caller that goes away in the middle of a query: the next one finds everything in order."""
+
+import asyncio
+
+import pytest
+
+from gateway.store import Store
+from tests.store.samples import a_connection
+
+
+@pytest.mark.parametrize("steps", range(1, 40, 3))
+async def test_a_write_that_is_cancelled_is_there_as_a_whole_or_not_at_all(store: Store, steps: int):
+    task = asyncio.create_task(store.connections.insert(a_connection()))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    rows, told = await store.connections.count(), len(await store.changes.since(0))
+    assert rows == told
+    await store.connections.insert(a_connection("next"))
+    assert await store.connections.count() == rows + 1
+
+
+async def test_writes_that_are_cancelled_while_they_wait_leave_no_connection_behind(store: Store):
+    async with store.database.write():
+        tasks = [asyncio.create_task(store.connections.get("x")) for _ in range(20)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(store.connections.insert(a_connection(f"c{number}")) for number in range(20)))
+    assert await store.connections.count() == 20

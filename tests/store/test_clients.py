@@ -1,0 +1,130 @@
+"""What every store does with clients, app secrets, links, single values and data keys."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from gateway.store import ConflictError, DataKeyRow, Store
+from tests.store.samples import a_client, a_link
+
+
+async def test_a_client_comes_back_as_it_was_put_in(store: Store):
+    row = a_client(expires_at=2000.5)
+    await store.clients.insert(row)
+    assert await store.clients.get("runner") == row
+    assert await store.clients.get("nobody") is None
+
+
+async def test_clients_are_listed_by_name_revoked_ones_too(store: Store):
+    for name in ("b", "a", "c"):
+        await store.clients.insert(a_client(name))
+    await store.clients.revoke("a", now=1100.0)
+    assert [(row.name, row.revoked_at) for row in await store.clients.all()] == [
+        ("a", 1100.0),
+        ("b", None),
+        ("c", None),
+    ]
+
+
+async def test_a_name_that_is_in_use_is_a_conflict(store: Store):
+    await store.clients.insert(a_client())
+    with pytest.raises(ConflictError):
+        await store.clients.insert(a_client(token_hash=b"x" * 32))
+
+
+async def test_a_token_that_is_in_use_is_a_conflict(store: Store):
+    await store.clients.insert(a_client("one", token_hash=b"x" * 32))
+    with pytest.raises(ConflictError):
+        await store.clients.insert(a_client("two", token_hash=b"x" * 32))
+
+
+async def test_a_revoked_client_gives_its_name_away(store: Store):
+    await store.clients.insert(a_client())
+    await store.clients.revoke("runner", now=1100.0)
+    again = a_client(token_hash=b"n" * 32, created_at=1200.0)
+    await store.clients.insert(again)
+    assert await store.clients.all() == (again,)
+
+
+async def test_a_client_is_revoked_once(store: Store):
+    await store.clients.insert(a_client())
+    assert await store.clients.revoke("runner", now=1100.0)
+    assert not await store.clients.revoke("runner", now=1200.0)
+    assert not await store.clients.revoke("nobody", now=1200.0)
+    assert await store.clients.get("runner") == a_client(revoked_at=1100.0)
+
+
+async def test_an_app_secret_is_set_replaced_and_removed(store: Store):
+    await store.secrets.put("crm", "client_secret", b"one", now=1.0)
+    await store.secrets.put("crm", "client_secret", b"two", now=2.0)
+    await store.secrets.put("crm", "api_key", b"three", now=2.0)
+    await store.secrets.put("hub", "client_secret", b"four", now=2.0)
+    assert await store.secrets.get("crm", "client_secret") == b"two"
+    assert await store.secrets.names("crm") == ("api_key", "client_secret")
+    assert await store.secrets.delete("crm", "client_secret")
+    assert not await store.secrets.delete("crm", "client_secret")
+    assert await store.secrets.get("crm", "client_secret") is None
+    assert await store.secrets.get("hub", "client_secret") == b"four"
+
+
+async def test_a_link_comes_back_as_it_was_put_in(store: Store):
+    await store.links.insert(a_link())
+    assert await store.links.get(b"h" * 32) == a_link()
+    assert await store.links.get(b"?" * 32) is None
+
+
+async def test_a_link_is_used_up_by_its_first_use(store: Store):
+    await store.links.insert(a_link())
+    assert await store.links.use(b"h" * 32, now=1001.0) == replace(a_link(), used_at=1001.0)
+    assert await store.links.use(b"h" * 32, now=1002.0) is None
+    assert (await store.links.get(b"h" * 32)).used_at == 1001.0
+
+
+async def test_of_ten_uses_at_once_one_gets_the_link(store: Store):
+    await store.links.insert(a_link())
+    got = await asyncio.gather(*(store.links.use(b"h" * 32, now=1001.0) for _ in range(10)))
+    assert sum(link is not None for link in got) == 1
+
+
+async def test_an_expired_link_is_of_no_use(store: Store):
+    await store.links.insert(a_link())
+    assert await store.links.use(b"h" * 32, now=2800.0) is None
+
+
+async def test_expired_links_are_pruned(store: Store):
+    await store.links.insert(a_link())
+    await store.links.insert(a_link(token_hash=b"i" * 32, expires_at=9000.0))
+    assert await store.links.prune(before=3000.0) == 1
+    assert await store.links.get(b"i" * 32) is not None
+
+
+async def test_a_single_value_is_set_and_replaced(store: Store):
+    assert await store.meta.get("gateway_id") is None
+    await store.meta.put("gateway_id", b"one")
+    await store.meta.put("gateway_id", b"two")
+    assert await store.meta.get("gateway_id") == b"two"
+
+
+async def test_who_establishes_first_is_right_for_all(store: Store):
+    first = {"ca.certificate": b"C1", "ca.key": b"K1"}
+    assert await store.meta.establish(first) == first
+    assert await store.meta.establish({"ca.certificate": b"C2", "ca.key": b"K2"}) == first
+
+
+async def test_of_ten_that_establish_at_once_all_go_on_with_the_same_pair(store: Store):
+    tries = [{"ca.certificate": b"C%d" % n, "ca.key": b"K%d" % n} for n in range(10)]
+    found = await asyncio.gather(*(store.meta.establish(values) for values in tries))
+    assert all(pair == found[0] for pair in found)
+    assert found[0] in tries
+
+
+async def test_a_data_key_is_added_once_and_may_be_replaced(store: Store):
+    one = DataKeyRow(id=1, wrapped=b"one", created_at=1.0)
+    two = DataKeyRow(id=2, wrapped=b"two", created_at=2.0)
+    assert await store.keys.add(two)
+    assert await store.keys.add(one)
+    assert not await store.keys.add(replace(one, wrapped=b"another"))
+    assert await store.keys.all() == (one, two)
+    await store.keys.put(replace(one, retired_at=3.0))
+    assert await store.keys.all() == (replace(one, retired_at=3.0), two)

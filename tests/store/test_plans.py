@@ -1,0 +1,58 @@
+"""With 100,000 connections every query still goes along an index: SQLite's own plan says so."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from sqlalchemy import event
+
+from gateway.store import Status, Store
+
+QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "get": lambda store: store.connections.get("crm-ann"),
+    "find": lambda store: store.connections.find("crm", "u"),
+    "first page": lambda store: store.connections.list(),
+    "next page": lambda store: store.connections.list(cursor="c"),
+    "by app": lambda store: store.connections.list(app="crm", cursor="c"),
+    "by status": lambda store: store.connections.list(status=Status.ACTIVE, cursor="c"),
+    "by both": lambda store: store.connections.list(app="crm", status=Status.ACTIVE, cursor="c"),
+    "count by app": lambda store: store.connections.count(app="crm"),
+    "count by both": lambda store: store.connections.count(app="crm", status=Status.ACTIVE),
+    "count by status": lambda store: store.connections.count_by_status(),
+    "take lease": lambda store: store.connections.take_lease("c", owner="me", seen_version=1, now=1.0, until=2.0),
+    "update": lambda store: store.connections.update("c", label="x"),
+    "touch": lambda store: store.connections.touch(("a", "b"), now=1.0),
+    "changes": lambda store: store.changes.since(5),
+    "latest change": lambda store: store.changes.latest(),
+    "events": lambda store: store.events.list(cursor="5"),
+    "events of a connection": lambda store: store.events.list(connection="c", cursor="5"),
+    "events of an app": lambda store: store.events.list(app="crm", cursor="5"),
+    "requests": lambda store: store.requests.list(cursor="5"),
+    "requests of a connection": lambda store: store.requests.list(connection="c", cursor="5"),
+    "use link": lambda store: store.links.use(b"x", now=1.0),
+    "prune links": lambda store: store.links.prune(before=1.0),
+    "prune requests": lambda store: store.requests.prune(before=1.0, keep=10),
+}
+# What reads every row, but of an index alone, or only until a page is full.
+COVERED = ("COVERING INDEX", "SCAN CONSTANT ROW")
+IN_ORDER = {"first page", "requests", "events"}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_no_query_reads_or_sorts_a_whole_table(sqlite_store: Store, name: str):
+    seen: list[tuple[str, object]] = []
+    listener = lambda _c, _cursor, statement, parameters, *_: seen.append((statement, parameters))  # noqa: E731 - to remove it
+    engine = sqlite_store.database._engine.sync_engine
+    event.listen(engine, "before_cursor_execute", listener)
+    await QUERIES[name](sqlite_store)
+    event.remove(engine, "before_cursor_execute", listener)
+
+    plan: list[str] = []
+    async with sqlite_store.database.read() as connection:
+        for statement, parameters in seen:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plan += [row.detail for row in rows]
+    assert plan
+    assert [step for step in plan if "TEMP B-TREE" in step] == []
+    scans = [step for step in plan if step.startswith("SCAN") and not any(word in step for word in COVERED)]
+    assert scans == [] or name in IN_ORDER, plan

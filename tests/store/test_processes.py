@@ -1,0 +1,188 @@
+"""Several processes on one SQLite file, and one that dies in the middle."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+from asyncio.subprocess import PIPE, Process
+from contextlib import closing
+from pathlib import Path
+
+from gateway.store import Store, keyring_from_store
+from tests.store.samples import a_connection
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = 4
+
+# Each child says "ready", waits for a line, and works: so that all begin at the same moment.
+BEGIN = """
+import asyncio, os, signal, sys
+from gateway.store import ClientRow, ConnectionRow, Status, Store, keyring_from_store
+url, me = sys.argv[1], int(sys.argv[2])
+
+def wait_for_the_start():
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+OPEN = (
+    BEGIN
+    + """
+async def main():
+    import gateway.store.store
+    wait_for_the_start()
+    async with await Store.open(url, migrate=True) as store:
+        keyring = await keyring_from_store(store, b"m" * 32, 1.0)
+        place = {"table": "t", "column": "c", "row": "r"}
+        await store.meta.put(f"sealed-{me}", keyring.seal(b"hello", **place))
+        found = await store.meta.establish({"gateway_id": str(me).encode()})
+        print(found["gateway_id"].decode())
+
+asyncio.run(main())
+"""
+)
+
+WRITE = (
+    BEGIN
+    + """
+async def main():
+    async with await Store.open(url, migrate=False) as store:
+        wait_for_the_start()
+        async def one(number):
+            await store.connections.insert(ConnectionRow(
+                id=f"p{me}-{number}", app="crm", status=Status.ACTIVE, created_at=1.0, updated_at=1.0))
+            await store.connections.update(f"p{me}-{number}", label=f"written by {me}")
+        await asyncio.gather(*(one(number) for number in range(25)))
+
+asyncio.run(main())
+"""
+)
+
+REFRESH = (
+    BEGIN
+    + """
+async def main():
+    async with await Store.open(url, migrate=False) as store:
+        wait_for_the_start()
+        won = []
+        for seen in range(1, 21):
+            while True:
+                fence = await store.connections.take_lease(
+                    "crm-ann", owner=str(me), seen_version=seen, now=1000.0, until=1030.0)
+                if fence is not None:
+                    won.append(seen)
+                    assert await store.connections.write_tokens(
+                        "crm-ann", fence=fence, now=1000.0, credentials=f"{seen} {me}".encode(), expires_at=None)
+                if (await store.connections.get("crm-ann")).token_version > seen:
+                    break
+        print(*won)
+
+asyncio.run(main())
+"""
+)
+
+DIE = (
+    BEGIN
+    + """
+async def main():
+    store = await Store.open(url, migrate=False)
+    await store.meta.put("committed", b"yes")
+    async with store.database.write() as connection:
+        from sqlalchemy import text
+        for number in range(300):  # enough to be spilled into the log before the commit
+            await connection.execute(
+                text("INSERT INTO meta VALUES (:name, zeroblob(20000))"), {"name": f"uncommitted-{number}"})
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+)
+
+
+async def start(program: str, path: Path, me: int) -> Process:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, f"sqlite:///{path}", str(me), cwd=ROOT, stdin=PIPE, stdout=PIPE
+    )
+    assert await child.stdout.readline() == b"ready\n"
+    return child
+
+
+async def run_together(program: str, path: Path) -> list[str]:
+    """Run the program in four processes that begin together; return what each printed."""
+    children = await asyncio.gather(*(start(program, path, number) for number in range(PROCESSES)))
+    for child in children:
+        child.stdin.write(b"go\n")
+    answers = await asyncio.gather(*(child.communicate() for child in children))
+    assert [child.returncode for child in children] == [0] * PROCESSES
+    return [out.decode().strip() for out, _ in answers]
+
+
+async def test_processes_that_start_together_on_nothing_make_one_store_with_one_key(sqlite_path):
+    said = await run_together(OPEN, sqlite_path)
+    assert len(set(said)) == 1
+    async with await Store.open(f"sqlite:///{sqlite_path}", migrate=False) as store:
+        assert [row.id for row in await store.keys.all()] == [1]
+        keyring = await keyring_from_store(store, b"m" * 32, 2.0)
+        for number in range(PROCESSES):
+            blob = await store.meta.get(f"sealed-{number}")
+            assert keyring.open(blob, table="t", column="c", row="r") == b"hello"
+
+
+async def test_every_write_of_four_processes_is_there_and_in_the_feed(sqlite_store, sqlite_path):
+    await run_together(WRITE, sqlite_path)
+    rows = (await sqlite_store.connections.list(limit=1000)).items
+    assert len(rows) == PROCESSES * 25
+    assert all(row.label == f"written by {row.id[1]}" for row in rows)
+    told = await sqlite_store.changes.since(0)
+    assert [number for number, _, _ in told] == list(range(1, PROCESSES * 50 + 1))
+
+
+async def test_of_four_processes_exactly_one_refreshes_in_each_round(sqlite_store, sqlite_path):
+    await sqlite_store.connections.insert(a_connection())
+    said = await run_together(REFRESH, sqlite_path)
+    assert sorted(int(won) for line in said for won in line.split()) == list(range(1, 21))
+    row = await sqlite_store.connections.get("crm-ann")
+    assert (row.token_version, row.fence) == (21, 20)
+
+
+async def test_a_kill_in_the_middle_of_a_transaction_leaves_what_was_committed_and_nothing_else(
+    sqlite_store, sqlite_path
+):
+    await sqlite_store.close()
+    child = await start(DIE, sqlite_path, 0)
+    child.send_signal(signal.SIGKILL)
+    assert await child.wait() == -signal.SIGKILL
+    assert sqlite_path.with_name("gateway.db-wal").stat().st_size > 0
+    async with await Store.open(f"sqlite:///{sqlite_path}", migrate=False) as store:
+        assert await store.meta.get("committed") == b"yes"
+        assert await store.meta.get("uncommitted-0") is None
+        await store.connections.insert(a_connection())
+    with closing(sqlite3.connect(sqlite_path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+async def test_a_kill_frees_the_write_lock_for_those_who_live(sqlite_store, sqlite_path):
+    child = await start(DIE, sqlite_path, 0)
+    waiting = asyncio.create_task(sqlite_store.connections.insert(a_connection()))
+    child.send_signal(signal.SIGKILL)
+    await child.wait()
+    async with asyncio.timeout(5):
+        await waiting
+    assert await sqlite_store.connections.count() == 1
+
+
+async def test_a_change_in_another_process_is_heard_within_a_second(sqlite_store, sqlite_path):
+    heard, loop = asyncio.Event(), asyncio.get_running_loop()
+    told: list[float] = []
+    child = await start(WRITE, sqlite_path, 0)
+    mark = await sqlite_store.changes.latest()
+    watch = asyncio.create_task(
+        sqlite_store.changes.watch(lambda _kind, _key: told.append(loop.time()) or heard.set(), after=mark)
+    )
+    child.stdin.write(b"go\n")
+    begun = loop.time()
+    await asyncio.wait_for(heard.wait(), 10)
+    await child.communicate()
+    watch.cancel()
+    assert told[0] - begun < 1.0
