@@ -23,6 +23,7 @@ _FORM = "application/x-www-form-urlencoded"
 _JSON = re.compile(r"(?:application|text)/json|[^/]+/[^/]+\+json", re.ASCII)
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _FORM_CHARSETS = _UTF_8 | {"iso-8859-1", "latin1", "windows-1252"}  # ASCII's bytes mean ASCII; in IBM037 they would not
+_NAMES_OURS = re.compile(r"json|x-www-form-urlencoded", re.IGNORECASE)
 _BLANKS = b" \t\n\r"  # RFC 8259 §2
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]')
 
@@ -104,7 +105,7 @@ def _media_type(field: bytes) -> tuple[str, str | None]:
     text = field.decode("latin-1")
     match = _MEDIA_TYPE.fullmatch(text)
     if match is None:
-        if re.search(r"json|x-www-form-urlencoded", text, re.IGNORECASE):
+        if any(_NAMES_OURS.search(kind.partition(";")[0]) for kind in text.split(",")):
             raise BodyInvalid("the Content-Type is malformed")
         return "", None
     charsets = [found[2].lower() for found in _CHARSET.finditer(match[2])]
@@ -137,10 +138,7 @@ def _without(text: str, names: frozenset[str]) -> str:
 def _merge_json(injection: _Injection, charset: str | None, body: bytes) -> bytes | None:
     if charset is not None and charset not in _UTF_8:
         raise BodyInvalid(f"JSON in the charset {charset!r} can't be merged; send utf-8 (RFC 8259 §8.1)")
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BodyInvalid(f"the body is declared as JSON and is none: {error.msg}") from None
+    value = _read_json(body)
     if not isinstance(value, dict):
         return None
     head = body.rstrip(_BLANKS)[:-1]
@@ -152,6 +150,22 @@ def _merge_json(injection: _Injection, charset: str | None, body: bytes) -> byte
         return head[:start] + b",".join(members) + separator + injection.json_suffix + tail
     separator = b"," if value else b""
     return head + separator + injection.json_suffix + tail
+
+
+def _read_json(body: bytes) -> Any:
+    """Read JSON by RFC 8259's grammar. orjson is fast, but refuses some numbers and escapes that are valid."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = error.msg
+    try:
+        return json.loads(body.decode(), parse_int=str, parse_float=str, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BodyInvalid(f"the body is declared as JSON and is none: {reason}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _members(text: bytes, start: int) -> Iterator[tuple[str, bytes]]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from gateway.duration import Duration
 
@@ -24,6 +24,12 @@ def _as_tuple(value: Any) -> Any:
 
 
 Tuple = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
 
 
 class Grant(StrEnum):
@@ -280,7 +286,7 @@ class Example(_Model):
 class Policy(_Model):
     """One app."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_not_blank)]
     base_url: str | None = None
     allow: Allow
     fields: Tuple[Field] = ()

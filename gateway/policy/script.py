@@ -6,7 +6,7 @@ The input is watched while the script runs: what it reads tells which secrets we
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.policy.context import ALIAS, Context
@@ -18,6 +18,7 @@ TIME = 0.05  # seconds
 _STACK = 128 * 1024  # bytes; musl gives a thread 128 KiB, and no value needs deep recursion
 _MAX_MESSAGE = 200
 _HOLE = re.compile(r"\b(?:undefined|null|NaN)\b|\[object Object\]")
+_KINDS = frozenset({"Error", "RangeError", "ReferenceError", "SyntaxError", "TypeError", "URIError", "InternalError"})
 _RUN = """
 (function (source, input) {
   const read = [], missing = [];
@@ -42,12 +43,12 @@ class ScriptInvalid(ValueError):
 
 def check(source: str) -> None:
     """Parse the script without running it. Raises `ScriptInvalid`."""
-    _evaluate(f"new Function('context', {json.dumps(source)})")
+    _evaluate(f"new Function('context', {json.dumps(source)})", _why_not_parsed)
 
 
 def run(source: str, context: Context) -> Any:
     """Run the script; return its result as JSON has it. Raises `MissingValue`, `ScriptInvalid`."""
-    answer = json.loads(_evaluate(f"({_RUN})({json.dumps(source)}, {json.dumps(json.dumps(_input(context)))})"))
+    answer = json.loads(_evaluate(f"({_RUN})({json.dumps(source)}, {json.dumps(json.dumps(_input(context)))})", _why))
     for path in answer["read"]:
         _note_secret(context, tuple(path))
     result = answer["result"]
@@ -62,7 +63,7 @@ def _first(missing: list[list[str]]) -> str:
     return ".".join(missing[0]) if missing else ""
 
 
-def _evaluate(code: str) -> Any:
+def _evaluate(code: str, why: Callable[[str], str]) -> Any:
     from quickjs import Context as Machine  # noqa: PLC0415  importing it starts a thread; only JavaScript pays for that
     from quickjs import JSException  # noqa: PLC0415  as above
 
@@ -73,20 +74,24 @@ def _evaluate(code: str) -> Any:
     try:
         return machine.eval(code)
     except JSException as error:
-        raise ScriptInvalid(_reason(str(error))) from None
+        raise ScriptInvalid(why(str(error))) from None
 
 
-def _reason(message: str) -> str:
-    """The kind and place of the error. The script's own `throw` could carry a value: its text is left out."""
+def _why_not_parsed(message: str) -> str:
+    """The parser's own words and the line; nothing has run yet, so there is no value to show."""
+    line = re.search(r":(\d+):\d+", message)
+    text = message.partition("\n")[0].removeprefix("SyntaxError: ")[:_MAX_MESSAGE]
+    return f"the script does not parse: {text}" + (f" (line {line[1]})" if line else "")
+
+
+def _why(message: str) -> str:
+    """The kind of the error. Its text could carry a value, for instance `throw` with one: it is left out."""
     kind, _, text = message.partition("\n")[0].partition(": ")
     if text == "interrupted":
         return f"the script ran longer than {TIME * 1000:.0f} ms"
     if text == "out of memory":
         return f"the script used more than {MEMORY >> 20} MiB"
-    if kind != "SyntaxError":
-        return f"the script failed with {kind if kind.isidentifier() else 'an error'}"
-    line = re.search(r":(\d+):\d+", message)
-    return f"the script does not parse: {text[:_MAX_MESSAGE]}" + (f" (line {line[1]})" if line else "")
+    return f"the script failed with {kind if kind in _KINDS else 'an error'}"
 
 
 def _input(context: Context) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""Injection: what is rendered, what is refused, and which secrets went in."""
+
+from typing import Any
+
+import pytest
+
+from gateway.policy.context import Context
+from gateway.policy.inject import InjectionInvalid, forbidden_header, render
+from gateway.policy.model import Policy
+from gateway.policy.template import MissingValue
+from gateway.secret import Secret
+
+
+def policy(grant: str = "api_key", **inject: Any) -> Policy:
+    return Policy.model_validate(
+        {"name": "X", "allow": {"urls": ["ok.test"]}, "auth": {"grant": grant}, "inject": inject}
+    )
+
+
+def test_headers_query_and_body_are_rendered() -> None:
+    injection = render(
+        policy(
+            headers={"Authorization": "Bearer {{ access_token }}", "X_Api-Version": "2"},
+            query={"api key": "{{ api_key }}"},
+            body={"version": "v2", "deep": {"k": ["{{ api_key }}", 1]}},
+        ),
+        Context(fields={"api_key": Secret("k&1")}, token={"access_token": "tok"}),
+    )
+    assert injection.headers == ((b"Authorization", b"Bearer tok"), (b"X_Api-Version", b"2"))
+    assert injection.header_names == {b"authorization", b"x-api-version"}
+    assert injection.query == ((b"api%20key", b"k%261"),)
+    assert injection.query_names == {b"api key"}
+    assert injection.body == {"version": "v2", "deep": {"k": ["k&1", 1]}}
+    assert set(injection.secrets) == {Secret("tok"), Secret("Bearer tok"), Secret("k&1")}
+
+
+def test_a_representation_shows_names_alone() -> None:
+    injection = render(
+        policy(headers={"A": "{{ k }}"}, body={"b": "{{ k }}"}), Context(fields={"k": Secret("hunter2")})
+    )
+    assert repr(injection) == "Injection(headers=[b'a'], query=[], body=['b'])"
+
+
+def test_the_basic_grant_sends_rfc_7617_by_itself() -> None:
+    injection = render(policy("basic"), Context(fields={"username": "Aladdin", "password": Secret("open sesame")}))
+    assert injection.headers == ((b"Authorization", b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),)
+    assert Secret("QWxhZGRpbjpvcGVuIHNlc2FtZQ==") in injection.secrets
+
+
+def test_the_basic_grant_leaves_a_written_header_alone() -> None:
+    injection = render(
+        policy("basic", headers={"authorization": "X {{ username }}"}), Context(fields={"username": "a"})
+    )
+    assert injection.headers == ((b"authorization", b"X a"),)
+
+
+@pytest.mark.parametrize("value", ["a\r\nHost: evil", "a\nb", "a\0", "a\x7f"])
+def test_a_value_with_control_characters_is_refused_and_not_shown(value: str) -> None:
+    with pytest.raises(InjectionInvalid, match=r"inject\.headers\.A has control") as raised:
+        render(policy(headers={"A": "{{ k }}"}), Context(fields={"k": Secret(value)}))
+    assert value not in str(raised.value)
+
+
+def test_nothing_is_ever_injected_empty() -> None:
+    for inject in ({"headers": {"A": "{{ k }}"}}, {"query": {"A": "{{ k }}"}}, {"body": {"A": ["{{ k }}"]}}):
+        for fields in ({}, {"k": ""}, {"k": Secret("")}):
+            with pytest.raises(MissingValue, match=r"k is missing or empty; inject\.\w+\.A needs it"):
+                render(policy(**inject), Context(fields=fields))
+    with pytest.raises(InjectionInvalid, match="is empty"):
+        render(policy(headers={"A": "{{ k }}"}), Context(fields={"k": "  "}))
+
+
+def test_a_script_s_failure_names_its_key_path() -> None:
+    with pytest.raises(InjectionInvalid, match=r"inject\.body\.A: the script failed with TypeError"):
+        render(policy(body={"A": {"js": "return null.x"}}), Context())
+    with pytest.raises(InjectionInvalid, match=r"inject\.headers\.A: the script returned a list or a table"):
+        render(policy(headers={"A": {"js": "return []"}}), Context())
+
+
+def test_what_a_script_makes_of_a_secret_is_a_secret() -> None:
+    injection = render(
+        policy(headers={"A": {"js": "return btoa(context.fields.k)"}}), Context(fields={"k": Secret("hunter2")})
+    )
+    assert injection.headers == ((b"A", b"aHVudGVyMg=="),)
+    assert set(injection.secrets) == {Secret("hunter2"), Secret("aHVudGVyMg==")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "A B",
+        "A:",
+        "Ä",
+        "A\r",
+        "Host",
+        "host",
+        "Content-Length",
+        "content_length",
+        "Transfer-Encoding",
+        "Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy_Connection",
+        "proxy-x",
+        "Expect",
+        "Content-Type",
+        "X-Connection-Id",
+        "Via",
+    ],
+)
+def test_names_that_frame_route_or_hop_can_not_be_injected(name: str) -> None:
+    assert forbidden_header(name)
+    with pytest.raises(InjectionInvalid):
+        render(policy(headers={name: "x"}), Context())
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "Cookie", "Accept", "Notion-Version", "User-Agent"])
+def test_ordinary_names_can(name: str) -> None:
+    assert forbidden_header(name) is None

@@ -1,0 +1,71 @@
+"""URLs with values: what may stand in a host, and that a value never leaves its place."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.context import Context
+from gateway.policy.url import UrlInvalid, UrlTemplate, join
+from gateway.secret import Secret
+
+
+def render(text: str, **values: object) -> str:
+    return UrlTemplate.parse(text, relative=True).render(Context(**values))
+
+
+def test_a_field_in_a_host_is_the_person_s_and_not_the_provider_s() -> None:
+    """A token endpoint that answers `region` too must not move the next call to another host."""
+    assert (
+        render("https://{{ region }}.ok.test/x", fields={"region": "EU"}, token={"region": "evil"})
+        == "https://eu.ok.test/x"
+    )
+
+
+def test_values_in_path_and_query_are_percent_encoded() -> None:
+    url = render("https://ok.test/{{ id }}?q={{ q }}", token={"id": "a/b?c#d"}, fields={"q": Secret("1&x=2 +")})
+    assert url == "https://ok.test/a%2Fb%3Fc%23d?q=1%26x%3D2%20%2B"
+
+
+def test_a_value_that_would_climb_is_refused() -> None:
+    with pytest.raises(UrlInvalid, match="no clean URL"):
+        render("https://ok.test/v1/{{ id }}", token={"id": "../admin"})
+
+
+@given(st.text(min_size=1))
+def test_no_value_leaves_its_place(value: str) -> None:
+    """Whatever the value: the host stays, the path gets one segment and the query one parameter, or it is refused."""
+    try:
+        url = render("https://api.ok.test/v1/{{ v }}?a={{ v }}", fields={"v": value})
+    except (UrlInvalid, UnicodeEncodeError):
+        return
+    assert url.startswith("https://api.ok.test/v1/")
+    path, _, query = url.removeprefix("https://api.ok.test/v1/").partition("?")
+    assert "/" not in path
+    assert not set(query) & set("&#;+")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ base }}/x",
+        "https://{{ host }}:{{ port }}/",
+        "https://a{{ x }}.ok.test/",
+        "https://{{ a }}{{ b }}.ok.test/",
+        "https://{{ token.x }}.ok.test/",
+        "https://{{ x ~ 'a' }}.ok.test/",
+        "https://{{ x | urlencode }}.ok.test/",
+        "x",
+        "mailto:a@b.test",
+        "https://{{ user }}@ok.test/",
+        "{{ scheme }}://ok.test/",
+    ],
+)
+def test_a_value_elsewhere_in_the_authority_is_refused(text: str) -> None:
+    with pytest.raises(UrlInvalid):
+        UrlTemplate.parse(text)
+
+
+def test_a_relative_url_goes_under_the_base_s_own_path() -> None:
+    assert join("https://ok.test/v1/", "/me?a=1") == "https://ok.test/v1/me?a=1"
+    assert join("https://ok.test", "//evil/x") == "https://ok.test/evil/x"
+    assert render("/users/{{ id }}", token={"id": 7}) == "/users/7"
