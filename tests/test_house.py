@@ -8,7 +8,6 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
 import typer
 
@@ -39,11 +38,10 @@ def lines(document: str) -> list[str]:
 def wrong_use(line: str) -> str | None:
     """Say what is wrong with a `gateway …` line: an unknown command or option. None: nothing is."""
     command, words = COMMANDS, shlex.split(line)[1:]
-    while words and isinstance(command, click.Group) and not words[0].startswith("-"):
-        found = command.commands.get(words[0])
-        if found is None:
+    while words and (below := getattr(command, "commands", None)) and not words[0].startswith("-"):
+        if words[0] not in below:
             return f"{line}: there is no command {words[0]}"
-        command, words = found, words[1:]
+        command, words = below[words[0]], words[1:]
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {
         "--help",
         "--config",
