@@ -1,0 +1,163 @@
+"""Apps: their policies, checked before they are written, and their secrets, written and never read."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gateway.admin.models import App, AppWithPolicy, Checked, FieldOfApp, Finding, ListOf, PageQuery, SecretOfApp
+from gateway.admin.operation import Answer, Call, missing
+from gateway.admin.services import Services
+from gateway.catalog import SUFFIX
+from gateway.errors import ClientError, Refusal, StoreError
+from gateway.policy.load import Finding as PolicyFinding
+from gateway.policy.load import load
+from gateway.policy.model import Policy, SecretSource
+from gateway.secret import Secret
+from gateway.vault.credentials import Safe
+
+
+async def list_apps(call: Call) -> Answer:
+    """Return the apps in the order of their ids; the cursor is the last id of the page before."""
+    query: PageQuery = call.query
+    names = [name for name in _names(call.services) if query.cursor is None or name > query.cursor]
+    shown = names[: query.limit]
+    items = [await app_of(call.services, name) for name in shown]
+    return Answer(body=ListOf[App](items=items, next=shown[-1] if len(names) > len(shown) else None))
+
+
+async def show_app(call: Call) -> Answer:
+    """Return one app with its policy's text as it stands in the file, in force or not."""
+    return Answer(body=await _with_policy(call.services, call.parameters["app"]))
+
+
+async def put_app(call: Call) -> Answer:
+    """Check the policy, and write it only where nothing is wrong with it."""
+    app, text = call.parameters["app"], call.body.policy
+    new = call.services.catalog.get(app) is None
+    try:
+        findings = call.services.catalog.write(app, text)
+    except OSError as error:
+        raise _unwritable(error) from None
+    if findings:
+        raise _faulty(findings)
+    call.services.vault.forget("policy", app)  # the watcher sees only what others wrote
+    await call.services.audit.record("app.created" if new else "app.changed", actor=call.actor, app=app)
+    return Answer(body=await _with_policy(call.services, app), status=201 if new else 200)
+
+
+async def delete_app(call: Call) -> Answer:
+    """Take the policy away. An app with living connections stays: they would be left without rules."""
+    app, services = call.parameters["app"], call.services
+    if app not in _names(services):
+        raise missing(f"app {app!r}")
+    if (await services.store.connections.list(app=app, limit=1)).items:
+        detail = f"The app {app!r} still has connections."
+        raise ClientError(Refusal(code="conflict", detail=detail, hint="Disconnect them first."))
+    try:
+        services.catalog.delete(app)
+    except OSError as error:
+        raise _unwritable(error) from None
+    services.vault.forget("policy", app)
+    for name in await services.store.secrets.names(app):
+        await services.store.secrets.delete(app, name)
+    await services.audit.record("app.deleted", actor=call.actor, app=app)
+    return Answer(status=204)
+
+
+async def check_policy(call: Call) -> Answer:
+    """Return every finding of a policy's text. Nothing is written."""
+    return Answer(body=checked(load(call.body.policy, app="policy", file="policy" + SUFFIX).findings))
+
+
+async def put_secret(call: Call) -> Answer:
+    """Seal and store one secret of an app. Its value is in no answer and no event."""
+    app, name, services = call.parameters["app"], call.parameters["name"], call.services
+    if services.catalog.get(app) is None:
+        raise missing(f"app {app!r}")
+    sealed = Safe(services.keyring).seal_app_secret(app, name, Secret(call.body.value))
+    await services.store.secrets.put(app, name, sealed, now=services.clock())
+    await services.audit.record("secret.set", actor=call.actor, app=app, name=name)
+    return Answer(status=204)
+
+
+def checked(findings: Iterable[PolicyFinding]) -> Checked:
+    """Return findings as the API shows them."""
+    items = [_finding(finding) for finding in findings]
+    return Checked(ok=not items, findings=items)
+
+
+async def app_of(services: Services, app: str) -> App:
+    """Return what is known of an app. Raises `ClientError` where there is none."""
+    policy = services.catalog.get(app)
+    findings = [finding for finding in services.catalog.findings if Path(finding.file).stem == app]
+    if policy is None and not findings:
+        raise missing(f"app {app!r}")
+    return App(
+        app=app,
+        name=policy.name if policy else None,
+        grant=str(policy.auth.grant) if policy else None,
+        base_url=policy.base_url if policy else None,
+        in_force=policy is not None,
+        fields=_fields(policy) if policy else [],
+        secrets=await _secrets(services, app, policy),
+        findings=[_finding(finding) for finding in findings],
+    )
+
+
+def named_secrets(policy: Policy) -> frozenset[str]:
+    """Return the names of the sealed secrets that a policy asks for."""
+    sources = (policy.auth.client_id, policy.auth.client_secret)
+    return frozenset(source.secret for source in sources if isinstance(source, SecretSource))
+
+
+def _names(services: Services) -> list[str]:
+    """Return the ids of all apps, those included whose file has never been right."""
+    broken = {Path(finding.file).stem for finding in services.catalog.findings}
+    return sorted(broken | set(services.catalog.policies))
+
+
+async def _with_policy(services: Services, app: str) -> AppWithPolicy:
+    shown = await app_of(services, app)
+    file = services.catalog.path(app)
+    try:
+        text = await asyncio.to_thread(file.read_text, encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    return AppWithPolicy(**dict(shown), policy=text)
+
+
+async def _secrets(services: Services, app: str, policy: Policy | None) -> list[SecretOfApp]:
+    stored = set(await services.store.secrets.names(app))
+    used = named_secrets(policy) if policy else frozenset[str]()
+    return [SecretOfApp(name=name, set=name in stored, used=name in used) for name in sorted(stored | used)]
+
+
+def _fields(policy: Policy) -> list[FieldOfApp]:
+    return [
+        FieldOfApp(
+            name=one.name,
+            label=one.label,
+            help=one.help or None,
+            choices=list(one.choices) if one.choices is not None else None,
+            pattern=one.pattern,
+            default=None if one.secret else one.default,
+            required=one.required,
+            secret=one.secret,
+            once=one.once,
+        )
+        for one in policy.fields
+    ]
+
+
+def _finding(finding: PolicyFinding) -> Finding:
+    return Finding(file=Path(finding.file).name, path=finding.path, message=finding.message)
+
+
+def _faulty(findings: Iterable[PolicyFinding]) -> ClientError:
+    errors: tuple[Mapping[str, str], ...] = tuple({"path": one.path, "message": one.message} for one in findings)
+    return ClientError(Refusal(code="invalid", detail="The policy is not right; nothing was written.", errors=errors))
+
+
+def _unwritable(error: OSError) -> StoreError:
+    detail = f"The policies directory can't be written: {error.strerror}."
+    return StoreError(Refusal(code="conflict", detail=detail, hint="Change the file where it comes from."))

@@ -1,0 +1,57 @@
+"""Reading a form, and checking that it came from a page of ours."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from gateway.errors import ClientError, Refusal
+from gateway.web.session import Session, Sessions
+
+TOKEN_NAME = "form_token"  # noqa: S105 - the name of an input
+LIMIT = 262_144
+"""Bytes: more than any form of ours has, less than would hold the listener up."""
+_FIELDS = 200
+_OWN = frozenset({"same-origin", "none"})
+
+
+async def read_form(request: web.Request, sessions: Sessions) -> tuple[Session, Mapping[str, str]]:
+    """Return the session and the form's values. Raises `ClientError` unless a page of this session sent it.
+
+    Three things say so, and all must: the SameSite cookie, the token inside the form, and, from browsers that send it,
+    Sec-Fetch-Site. Origin says nothing here: our Referrer-Policy makes browsers send `null`.
+    """
+    values = await _values(request)
+    session = sessions.read(request)
+    if request.headers.get("Sec-Fetch-Site", "none") not in _OWN or session is None:
+        raise _foreign()
+    if not sessions.is_form_token(session, values.pop(TOKEN_NAME, "")):
+        raise _foreign()
+    return session, values
+
+
+async def _values(request: web.Request) -> dict[str, str]:
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise ClientError(Refusal(code="request_rejected", status=415, detail="This place takes the form of its page."))
+    raw = await request.read()
+    if len(raw) > LIMIT:
+        raise ClientError(Refusal(code="request_too_large", detail="The form is too large."))
+    try:
+        text = raw.decode("ascii")
+        pairs = parse_qsl(
+            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=_FIELDS
+        )
+    except ValueError:
+        raise ClientError(Refusal(code="request_rejected", detail="The form could not be read.")) from None
+    return {name: value.replace("\r\n", "\n") for name, value in pairs if "\x00" not in name + value}
+
+
+def _foreign() -> ClientError:
+    return ClientError(
+        Refusal(
+            code="unauthorized",
+            status=403,
+            detail="This form didn't come from a page that this gateway gave to this browser, or it is too old.",
+            hint="Load the page again and send it from there. Cookies must be allowed.",
+        )
+    )

@@ -1,0 +1,68 @@
+"""Pages from templates. Whatever isn't a template's own is escaped; an unknown name is a fault, not an empty place."""
+
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from gateway.admin.answers import REQUEST_ID, problem_response
+from gateway.errors import PROBLEMS, Refusal
+from gateway.web.forms import TOKEN_NAME
+from gateway.web.session import Session, Sessions
+
+HERE = Path(__file__).parent
+SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions")
+PAGES: web.AppKey["Pages"] = web.AppKey("pages")
+_MACHINES = ("/api/", "/healthz", "/readyz", "/metrics")
+
+
+class Pages:
+    """The templates, compiled when first used."""
+
+    def __init__(self) -> None:
+        self._environment = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def text(self, name: str, values: dict[str, Any]) -> str:
+        """Return the page as HTML."""
+        return self._environment.get_template(name).render(values)
+
+
+def page(
+    request: web.Request, template: str, /, *, status: int = 200, session: Session | None = None, **values: Any
+) -> web.Response:
+    """Return a page, and the cookie of the session whose forms are on it."""
+    sessions = request.app[SESSIONS]
+    session = session or sessions.read(request)
+    known = {
+        "form_name": TOKEN_NAME,
+        "form_token": sessions.form_token(session) if session else "",
+        "signed_in": session is not None and session.admin,
+    }
+    response = web.Response(
+        text=request.app[PAGES].text(template, known | values), status=status, content_type="text/html", charset="utf-8"
+    )
+    if session is not None and session != sessions.read(request):
+        sessions.write(response, session)
+    return response
+
+
+def see_other(path: str) -> web.Response:
+    """Send the browser to a page of ours (RFC 9110 §15.4.4)."""
+    return web.Response(status=303, headers={"Location": path})
+
+
+async def render_refusal(request: web.Request, refusal: Refusal) -> web.StreamResponse:
+    """Answer a refusal in the form of the place: a problem for programs, a page for people."""
+    if request.path.startswith(_MACHINES):
+        return await problem_response(request, refusal)
+    title = PROBLEMS[refusal.code].title
+    return page(
+        request, "problem.html", status=refusal.status, title=title, refusal=refusal, request_id=request[REQUEST_ID]
+    )

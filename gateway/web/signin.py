@@ -1,0 +1,54 @@
+"""Signing in with the admin token, and out again."""
+
+import re
+
+import structlog
+from aiohttp import web
+
+from gateway.admin.dispatch import SERVICES, TOKEN, same_token
+from gateway.web.forms import read_form
+from gateway.web.render import SESSIONS, page, see_other
+
+log = structlog.get_logger("gateway.web")
+
+# A path of ours, and nothing that a browser could read as another host: no `//`, `/\`, percent sign or control byte.
+_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*)?", re.ASCII)
+
+
+def own_path(text: str) -> str:
+    """Return the path if it is one of ours, else the start page."""
+    return text if _OWN_PATH.fullmatch(text) else "/"
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """Show the sign-in form, or go on where somebody is signed in."""
+    going_to = own_path(request.query.get("next", "/"))
+    sessions = request.app[SESSIONS]
+    session = sessions.read(request)
+    if session is not None and session.admin:
+        return see_other(going_to)
+    return page(request, "sign_in.html", session=session or sessions.begin(admin=False), going_to=going_to, error="")
+
+
+async def sign_in(request: web.Request) -> web.StreamResponse:
+    """Compare the token and begin a new session."""
+    sessions = request.app[SESSIONS]
+    session, values = await read_form(request, sessions)
+    going_to = own_path(values.get("next", "/"))
+    if not same_token(values.get("token", "").strip(), request.app[TOKEN]):
+        log.warning("admin.sign_in_refused", remote=request.remote)
+        error = "This is not the admin token."
+        return page(request, "sign_in.html", status=401, session=session, going_to=going_to, error=error)
+    await request.app[SERVICES].audit.record("admin.signed_in", actor="admin-page", remote=request.remote)
+    response = see_other(going_to)
+    sessions.write(response, sessions.begin(admin=True))
+    return response
+
+
+async def sign_out(request: web.Request) -> web.StreamResponse:
+    """End the session."""
+    sessions = request.app[SESSIONS]
+    session, _ = await read_form(request, sessions)
+    response = see_other("/sign-in")
+    sessions.end(response, session)
+    return response

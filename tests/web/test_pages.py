@@ -1,0 +1,198 @@
+"""The overview and the connect pages, as the person at the browser meets them."""
+
+import asyncio
+
+from gateway.errors import AuthorizationServerError, ClientError, Refusal
+from gateway.secret import Secret
+from gateway.store.rows import ConnectionRow, Status
+from tests.web.harness import ADMIN, CRM, NOW, form_token
+
+KEY = "sk-typed-by-the-person"
+GOOD = {"field.region": "eu", "field.account": "ann", "field.api_key": KEY}
+
+
+async def sign_in(web):
+    page = await web.get("/sign-in")
+    await web.request("POST", "/sign-in", data={"form_token": form_token(page), "token": ADMIN})
+
+
+async def send(web, path, values):
+    page = await web.get(path)
+    return await web.request("POST", path, data={"form_token": form_token(page)} | values)
+
+
+async def test_the_overview_needs_a_sign_in(web):
+    answer = await web.get("/")
+    assert (answer.status, answer.headers["Location"]) == (303, "/sign-in")
+
+
+async def test_the_overview_shows_apps_connections_and_policies_that_are_wrong(web):
+    await sign_in(web)
+    assert "Nobody is connected yet." in (await web.get("/")).text
+    row = ConnectionRow(
+        id="crm-ann",
+        app="crm",
+        status=Status.NEEDS_REAUTHORIZATION,
+        label="<b>Ann</b>",
+        reason="invalid_grant",
+        created_at=NOW,
+        updated_at=NOW,
+        last_used_at=NOW,
+    )
+    await web.gateway.store.connections.insert(row)
+    web.gateway.catalog.path("broken").write_text("name = 5")
+    web.gateway.catalog.load()
+    text = (await web.get("/")).text
+    for shown in ("Example CRM", "Machine", "crm-ann", "needs reauthorization", "2027-01-15 08:00 UTC", "broken.toml"):
+        assert shown in text
+    assert "&lt;b&gt;Ann&lt;/b&gt;" in text
+    assert "<b>Ann" not in text
+
+
+async def test_connecting_from_the_overview_opens_a_link(web):
+    await sign_in(web)
+    page = await web.get("/")
+    answer = await web.request("POST", "/connect", data={"form_token": form_token(page), "app": "crm"})
+    assert answer.status == 303
+    assert "Connect Example CRM" in (await web.get(answer.headers["Location"])).text
+    missing = await web.request("POST", "/connect", data={"form_token": form_token(page), "app": "nothing"})
+    assert missing.status == 404
+
+
+async def test_a_visitor_makes_no_links(web):
+    token = form_token(await web.get("/sign-in"))
+    answer = await web.request("POST", "/connect", data={"form_token": token, "app": "crm"})
+    assert answer.status == 401
+    assert "link.created" not in [event.kind for event in (await web.gateway.store.events.list()).items]
+
+
+async def test_the_form_asks_for_the_policys_fields(web):
+    text = (await web.get(await web.link())).text
+    assert "<h1>Connect Example CRM</h1>" in text
+    assert '<label for="field-1">Region</label>' in text
+    assert "Shown under your account&#39;s name." in text
+    assert '<option value="us" selected>us</option>' in text
+    assert 'name="field.api_key" type="password" value=""' in text
+
+
+async def test_values_that_the_link_brings_are_filled_in(web):
+    text = (await web.get(await web.link(fields={"region": "eu", "account": "ann"}))).text
+    assert '<option value="eu" selected>eu</option>' in text
+    assert 'name="field.account" type="text" value="ann"' in text
+
+
+async def test_connecting_reads_connected_as_and_uses_the_link_up(web):
+    path = await web.link(id="crm-mine")
+    answer = await send(web, path, GOOD)
+    assert answer.status == 200
+    assert "<h1>Connected as Account ann</h1>" in answer.text
+    assert "<code>crm-mine</code>" in answer.text
+    assert web.gateway.vault.calls == [
+        ("connect", "crm", "crm-mine", {"region": "eu", "account": "ann"}, {"api_key": Secret(KEY)}, "connect-link")
+    ]
+    again = await web.get(path)
+    assert again.status == 410
+    assert "This link was used already." in again.text
+
+
+async def test_the_same_account_again_says_so(web):
+    await send(web, await web.link(), GOOD)
+    assert "is connected again" in (await send(web, await web.link(), GOOD)).text
+
+
+async def test_an_app_without_fields_is_connected_with_one_button(web):
+    path = await web.link("machine")
+    assert "There is nothing to fill in." in (await web.get(path)).text
+    assert "Connected as Account ann" in (await send(web, path, {})).text
+
+
+async def test_what_was_typed_is_kept_but_no_secret_and_nothing_is_sent(web):
+    path = await web.link()
+    answer = await send(web, path, GOOD | {"field.region": "moon", "field.account": 'A"<b>'})
+    assert answer.status == 422
+    assert "Region must be one of us, eu." in answer.text
+    assert "Account must match [a-z]+." in answer.text
+    assert 'value="A&#34;&lt;b&gt;"' in answer.text
+    assert "Secrets have to be typed again." in answer.text
+    assert KEY not in answer.text
+    assert web.gateway.vault.calls == []
+    assert (await send(web, path, GOOD)).status == 200
+
+
+async def test_errors_are_beside_their_field_for_a_screen_reader_too(web):
+    text = (await send(web, await web.link(), GOOD | {"field.account": ""})).text
+    assert 'aria-describedby="field-2-error" aria-invalid="true"' in text
+    assert '<p class="error" id="field-2-error">Account is required.</p>' in text
+    assert 'role="alert"' in text
+
+
+async def test_a_field_that_the_app_does_not_have_is_refused(web):
+    answer = await send(web, await web.link(), GOOD | {"field.colour": "red"})
+    assert answer.status == 422
+    assert "<code>colour</code> is no field of this app" in answer.text
+
+
+async def test_the_providers_own_words_are_shown_and_the_link_stays_good(web):
+    path = await web.link()
+    refusal = Refusal(code="refresh_failed", detail="The provider said: <i>no</i>.", hint="Check the key.")
+    web.gateway.vault.refuses = AuthorizationServerError(refusal)
+    answer = await send(web, path, GOOD)
+    assert answer.status == 502
+    assert "Example CRM was not connected." in answer.text
+    assert "The provider said: &lt;i&gt;no&lt;/i&gt;." in answer.text
+    assert "Check the key." in answer.text
+    assert KEY not in answer.text
+    web.gateway.vault.refuses = None
+    assert (await send(web, path, GOOD)).status == 200
+
+
+async def test_a_fault_of_one_field_from_the_vault_stands_beside_it(web):
+    faults = ({"path": "secrets.api_key", "message": "is not a key of this service"},)
+    web.gateway.vault.refuses = ClientError(Refusal(code="invalid", detail="A value is wrong.", errors=faults))
+    assert "API key is not a key of this service." in (await send(web, await web.link(), GOOD)).text
+
+
+async def test_a_grant_with_a_login_page_says_plainly_that_it_is_not_there_yet(web):
+    path = await web.link("login")
+    text = (await web.get(path)).text
+    assert "This version of the gateway doesn't have that step yet" in text
+    assert "<form" not in text
+    token = form_token(await web.get("/sign-in"))
+    answer = await web.request("POST", path, data={"form_token": token})
+    assert "doesn't have that step yet" in answer.text
+    assert web.gateway.vault.calls == []
+
+
+async def test_an_unknown_an_expired_and_an_orphaned_link_say_so(web):
+    path = await web.link(expires_in="5m")
+    orphan = await web.link("machine")
+    assert "isn&#39;t one of ours" in (await web.get("/connect/gwl_nothing")).text
+    web.gateway.catalog.delete("machine")
+    assert "isn&#39;t set up any more" in (await web.get(orphan)).text
+    web.gateway.now += 300
+    answer = await web.get(path)
+    assert (answer.status, "This link has expired." in answer.text) == (410, True)
+
+
+async def test_a_link_needs_the_form_of_its_own_page(web):
+    path = await web.link()
+    answer = await web.request("POST", path, data=GOOD)
+    assert answer.status == 403
+    assert web.gateway.vault.calls == []
+
+
+async def test_of_two_who_use_a_link_at_once_the_second_is_told(web):
+    path = await web.link()
+    token = form_token(await web.get(path))
+    values = {"form_token": token} | GOOD
+    answers = await asyncio.gather(*(web.request("POST", path, data=values) for _ in range(5)))
+    assert sorted(answer.status for answer in answers) == [200, 410, 410, 410, 410]
+    assert len(web.gateway.vault.calls) == 1
+
+
+async def test_markup_in_a_policy_is_text(web):
+    evil = CRM.replace("Example CRM", "<script>alert(1)</script>").replace('"Region"', '"<img src=x>"')
+    assert web.gateway.catalog.write("evil", evil) == ()
+    text = (await web.get(await web.link("evil"))).text
+    assert "<script" not in text
+    assert "<img" not in text

@@ -1,0 +1,146 @@
+"""The listener: health, metrics, the headers of every answer, starting and stopping."""
+
+import asyncio
+import re
+import socket
+
+import aiohttp
+import pytest
+
+from gateway.errors import Refusal, StartError, StoreError
+from gateway.keyring import Keyring, create_data_key
+from gateway.secret import Secret
+from gateway.settings import Settings
+from gateway.web.health import check_ready
+from gateway.web.server import WebServer
+from tests.web.harness import ADMIN
+
+
+async def test_healthz_says_that_the_process_answers(web):
+    answer = await web.get("/healthz")
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+async def test_readyz_says_that_the_store_is_there_and_its_keys_open(web):
+    assert (await web.get("/readyz")).json == {"status": "ready"}
+
+
+async def test_readyz_is_503_with_a_problem_where_the_store_is_gone(web):
+    async def gone(_name):
+        raise StoreError(Refusal(code="overloaded", detail="The store can't be reached."))
+
+    web.gateway.store.meta.get = gone
+    answer = await web.get("/readyz")
+    assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
+    assert answer.json["detail"] == "The store can't be reached."
+    assert (await web.get("/healthz")).status == 200
+
+
+async def test_readyz_is_503_where_the_keys_open_nothing(web):
+    web.gateway.keyring = Keyring({1: create_data_key()})
+    answer = await web.get("/readyz")
+    assert (answer.status, answer.json["detail"]) == (503, "The keys don't open this store.")
+
+
+async def test_readyz_does_not_wait_for_a_store_that_hangs(web):
+    async def hangs(_name):
+        await asyncio.Event().wait()
+
+    web.gateway.store.meta.get = hangs
+    with pytest.raises(StoreError, match="doesn't answer"):
+        await check_ready(web.gateway, patience=0.01)
+
+
+async def test_metrics_are_prometheus_text_without_a_name_of_anybody(web):
+    web.gateway.metrics.request("ok", 200, 0.01, "absolute")
+    await web.api("POST", "/connections", json={"app": "crm", "id": "crm-ann"})
+    answer = await web.get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert 'gateway_requests_total{code="ok",entrance="absolute",status_class="2xx"} 1.0' in answer.text
+    assert "crm" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/sign-in", "/connect/nothing", "/healthz", "/api/v1/apps", "/nothing", "/static/style.css", "/static/x"],
+)
+async def test_every_answer_has_the_headers_that_keep_it_to_itself(web, path):
+    answer = await web.get(path)
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["Content-Security-Policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["frame-ancestors"] == "'none'"
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == ("no-cache" if path.startswith("/static/") else "no-store")
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "aiohttp" not in answer.headers["Server"]
+
+
+async def test_a_page_that_does_not_exist_is_a_page_and_repeats_nothing_of_the_address(web):
+    answer = await web.get("/<script>my-one-time-token")
+    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/html; charset=utf-8")
+    assert "<h1>There is no such thing</h1>" in answer.text
+    assert "one-time" not in answer.text
+    assert answer.headers["X-Request-Id"] in answer.text
+
+
+@pytest.mark.parametrize("path", ["/static/../server.py", "/static/%2e%2e/server.py", "/static/", "/static"])
+async def test_nothing_but_the_static_files_is_served(web, path):
+    host, port = web.server.addresses[0]
+    reader, writer = await asyncio.open_connection(host, port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.split(b" ")[1] in (b"403", b"404")
+    assert b"WebServer" not in answer
+
+
+async def test_no_page_loads_or_runs_anything_that_the_policy_would_stop(web):
+    for path in ("/sign-in", await web.link(), "/connect/nothing"):
+        text = (await web.get(path)).text
+        assert "<script" not in text
+        assert "style=" not in text
+        assert not re.search(r"<[^>]*\son\w+=", text)
+        assert "http://" not in text.replace("http://www.w3.org", "")
+
+
+async def test_a_port_in_use_is_one_clear_line(web):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        web.gateway.settings = Settings(web={"listen": f"127.0.0.1:{port}"})
+        server = WebServer(web.gateway, token=Secret(ADMIN))
+        with pytest.raises(StartError, match=f"can't have 127.0.0.1:{port}"):
+            await server.start()
+    assert server.addresses == ()
+
+
+async def test_stopping_lets_a_request_under_way_end_and_takes_no_new_one(web):
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_name):
+        asked.set()
+        await go_on.wait()
+        return b""
+
+    web.gateway.store.meta.get = slow
+    running = asyncio.create_task(web.get("/readyz"))
+    await asked.wait()
+    stopping = asyncio.create_task(web.server.stop(5.0))
+    await asyncio.sleep(0)  # one turn: the task has begun to stop
+    assert web.server.addresses == ()
+    go_on.set()
+    answer = await running
+    await stopping
+    assert answer.status == 503
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await web.get("/healthz")
+
+
+async def test_a_free_port_gives_links_that_lead_here(web):
+    assert web.server.url == f"http://127.0.0.1:{web.server.addresses[0][1]}"
+    assert (await web.get(await web.link())).status == 200
