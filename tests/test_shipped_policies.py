@@ -6,8 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from gateway.policy.context import Context
+from gateway.policy.inject import render
 from gateway.policy.load import load
-from gateway.policy.model import Policy
+from gateway.policy.model import Grant, Policy
+from gateway.secret import Secret
 
 POLICIES = Path(__file__).parent.parent / "policies"
 FILES = sorted(POLICIES.glob("*.toml"))
@@ -97,3 +100,15 @@ def test_it_holds_no_secret(file: Path) -> None:
     auth = tomllib.loads(file.read_text())["auth"]
     assert not isinstance(auth.get("client_secret", {}), str)
     assert not isinstance(auth.get("client_id", {}), str)
+
+
+@each_policy
+def test_the_credential_goes_out(file: Path) -> None:
+    """What was connected is in every request: the token, the key, or the password."""
+    policy = shipped(file)
+    fields = {each.name: Secret("typed-in-secret") if each.secret else "typed-in" for each in policy.fields}
+    context = Context(fields=fields, token={"access_token": Secret("the-access-token")}, test={}, connection_id="c")
+    injection = render(policy, context)
+    secrets = {each.reveal() for each in injection.secrets}
+    credential = "the-access-token" if policy.auth.grant.has_token else "typed-in-secret"
+    assert (credential in secrets) is (policy.auth.grant is not Grant.NONE)
