@@ -1,6 +1,6 @@
 """Policies: what an app is, where its credentials may go, and what is added to a request.
 
-The map: `model` is the file as values; `load` reads a text and says every fault of it, with `checks` for what one
+The map: `model` (of `kinds`) is the file as values; `load` reads a text and says every fault of it, with `checks` for what one
 value alone can't show; `match` decides whether a target is allowed; `template`, `script`, `value` and `context`
 compute values; `inject` renders what a policy adds and `merge` adds it; `fields` checks what a person typed.
 

@@ -5,17 +5,52 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from gateway.duration import Duration
+from gateway.policy.kinds import (
+    BodyValue,
+    CredentialSource,
+    EnvSource,
+    FieldSource,
+    FileSource,
+    Param,
+    Script,
+    SecretSource,
+    StrictModel,
+    Value,
+)
+
+__all__ = [
+    "Allow",
+    "Auth",
+    "Authorize",
+    "BodyValue",
+    "ConnectionRules",
+    "CredentialSource",
+    "EnvSource",
+    "Example",
+    "Expect",
+    "Field",
+    "FieldSource",
+    "FileSource",
+    "Grant",
+    "Inject",
+    "Param",
+    "Policy",
+    "RefreshEndpoint",
+    "RevokeEndpoint",
+    "Script",
+    "SecretSource",
+    "TestCall",
+    "TokenEndpoint",
+    "Value",
+    "refresh_endpoint",
+]
 
 T = TypeVar("T")
 DEFAULT_MARGIN = 60.0  # seconds; a request takes less, so a token that leaves here valid arrives valid
 DEFAULT_TTL = 3600.0  # seconds, for providers that don't say; the commonest answer of those that do
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 def _as_tuple(value: Any) -> Any:
@@ -56,96 +91,7 @@ def _as_grant(value: Any) -> Grant:
     raise ValueError(f"did you mean {near[0]!s}?" if near else f"must be one of {', '.join(Grant)}")
 
 
-class Script(_Model):
-    """A value that JavaScript computes: `{ js = "…" }`."""
-
-    js: str
-
-
-class EnvSource(_Model):
-    """A credential that stands in an environment variable of the gateway."""
-
-    env: str
-
-
-class FileSource(_Model):
-    """A credential that stands in a file beside the gateway."""
-
-    file: str
-
-
-class FieldSource(_Model):
-    """A credential that the connecting person types in: the field's name."""
-
-    field: str
-
-
-class SecretSource(_Model):
-    """A credential that was set in the pages or by the API and is sealed in the store: its name."""
-
-    secret: str
-
-
-SOURCES: Mapping[str, type[EnvSource | FileSource | FieldSource | SecretSource]] = {
-    "env": EnvSource,
-    "file": FileSource,
-    "field": FieldSource,
-    "secret": SecretSource,
-}
-
-
-def _as_source(value: Any) -> Any:
-    if isinstance(value, (str, EnvSource, FileSource, FieldSource, SecretSource)):
-        return value
-    match value:
-        case dict() if len(value) == 1:
-            ((key, name),) = value.items()
-            if key in SOURCES and isinstance(name, str) and name:
-                return SOURCES[key](**{key: name})
-    raise ValueError('must be a text or one of { env = "…" }, { file = "…" }, { field = "…" }, { secret = "…" }')
-
-
-def _as_value(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"js"} and isinstance(value["js"], str):
-            return Script(js=value["js"])
-    elif isinstance(value, (str, Script)):
-        return value
-    raise ValueError('must be a text, or JavaScript as { js = "…" }')
-
-
-def _as_param(value: Any) -> Any:
-    if isinstance(value, (str, dict, Script)) or value is False:
-        return _as_value(value)
-    if value is True or not isinstance(value, (int, float)):
-        raise ValueError('must be a text, a number, { js = "…" }, or false to leave a standard parameter out')
-    return str(value)
-
-
-def _as_body_value(value: Any) -> Any:
-    match value:
-        case dict() if set(value) == {"js"} and isinstance(value["js"], str):
-            return Script(js=value["js"])
-        case dict():
-            return {key: _as_body_value(item) for key, item in value.items()}
-        case list():
-            return [_as_body_value(item) for item in value]
-        case str() | bool() | int() | float() | Script():
-            return value
-    raise ValueError("must be a text, a number, true, false, a list or a table; write dates as texts")
-
-
-CredentialSource = Annotated[str | EnvSource | FileSource | FieldSource | SecretSource, BeforeValidator(_as_source)]
-"""Where a credential of the app comes from; a literal text only for what is public."""
-Value = Annotated[str | Script, BeforeValidator(_as_value)]
-"""A template, or JavaScript."""
-Param = Annotated[str | Script | Literal[False], BeforeValidator(_as_param)]
-"""A value, or False: the standard parameter of this name is left out."""
-BodyValue = Annotated[Any, BeforeValidator(_as_body_value)]
-"""JSON whose texts are templates and whose tables `{ js = "…" }` are `Script`s."""
-
-
-class Allow(_Model):
+class Allow(StrictModel):
     """Where this app's credentials may go."""
 
     urls: Tuple[str]
@@ -156,7 +102,7 @@ class Allow(_Model):
     scrub_body: bool = False
 
 
-class Field(_Model):
+class Field(StrictModel):
     """One thing the person fills in when connecting."""
 
     name: str
@@ -177,7 +123,7 @@ class Field(_Model):
         return data
 
 
-class Authorize(_Model):
+class Authorize(StrictModel):
     """The authorization endpoint (RFC 6749 §3.1)."""
 
     url: str
@@ -187,7 +133,7 @@ class Authorize(_Model):
     params: Mapping[str, Param] = {}
 
 
-class TokenEndpoint(_Model):
+class TokenEndpoint(StrictModel):
     """The token endpoint (RFC 6749 §3.2). `margin` and `default_ttl` are seconds."""
 
     url: str
@@ -202,7 +148,7 @@ class TokenEndpoint(_Model):
     default_ttl: Duration = DEFAULT_TTL
 
 
-class RefreshEndpoint(_Model):
+class RefreshEndpoint(StrictModel):
     """What differs from the token endpoint when refreshing; None: as there. Use `Policy.refresh_endpoint`."""
 
     url: str | None = None
@@ -217,7 +163,7 @@ class RefreshEndpoint(_Model):
     default_ttl: Duration | None = None
 
 
-class RevokeEndpoint(_Model):
+class RevokeEndpoint(StrictModel):
     """The revocation endpoint (RFC 7009). `client_auth` None: as at the token endpoint."""
 
     url: str
@@ -227,7 +173,7 @@ class RevokeEndpoint(_Model):
     headers: Mapping[str, Value] = {}
 
 
-class Auth(_Model):
+class Auth(StrictModel):
     """How a connection gets and keeps its credentials. `keep_alive`, seconds: refreshed so often, used or not."""
 
     grant: Annotated[Grant, BeforeValidator(_as_grant)]
@@ -240,14 +186,14 @@ class Auth(_Model):
     keep_alive: Duration | None = None
 
 
-class Expect(_Model):
+class Expect(StrictModel):
     """What a good answer of the test API looks like: one of the statuses (empty: any 2xx), a path that is there."""
 
     status: Tuple[int] = ()
     path: str | None = None
 
 
-class TestCall(_Model):
+class TestCall(StrictModel):
     """The test API: run once on connecting; its answer is `test` in templates."""
 
     __test__: ClassVar[bool] = False  # not one of pytest's
@@ -259,7 +205,7 @@ class TestCall(_Model):
     expect: Expect = Expect()
 
 
-class ConnectionRules(_Model):
+class ConnectionRules(StrictModel):
     """How a connection is shown, and what tells two accounts apart."""
 
     label: Value | None = None
@@ -267,7 +213,7 @@ class ConnectionRules(_Model):
     mask: bool = False
 
 
-class Inject(_Model):
+class Inject(StrictModel):
     """What is added to every request."""
 
     headers: Mapping[str, Value] = {}
@@ -275,7 +221,7 @@ class Inject(_Model):
     body: Mapping[str, BodyValue] = {}
 
 
-class Example(_Model):
+class Example(StrictModel):
     """A URL and what must be decided about it."""
 
     url: str
@@ -283,7 +229,7 @@ class Example(_Model):
     allowed: bool
 
 
-class Policy(_Model):
+class Policy(StrictModel):
     """One app."""
 
     name: Annotated[str, AfterValidator(_not_blank)]

@@ -277,3 +277,15 @@ def test_an_allowed_target_is_on_an_allowed_host_and_is_sent_as_it_came(before: 
 def test_what_is_no_entry_is_refused(text: str) -> None:
     with pytest.raises(EntryInvalid):
         EntryTemplate.parse(text)
+
+
+def test_a_deny_for_http_alone_is_not_passed_by_the_upgrade() -> None:
+    rules = matcher("ok.test", deny=("http://ok.test/admin",))
+    assert rules.decide("GET", parse_target("http://ok.test/admin")).rule == "http://ok.test/admin"
+    assert isinstance(decide(rules, "https://ok.test/admin"), Allowed)
+
+
+def test_trace_and_connect_are_never_allowed_whatever_is_listed() -> None:
+    rules = matcher("ok.test", methods=["GET", "TRACE", "CONNECT"])
+    assert isinstance(decide(rules, "https://ok.test/", "TRACE"), Denied)
+    assert isinstance(decide(rules, "https://ok.test/", "CONNECT"), Denied)

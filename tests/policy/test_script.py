@@ -1,5 +1,7 @@
 """JavaScript values: what they see, and the walls around them."""
 
+import time
+
 import pytest
 
 from gateway.policy import script
@@ -75,6 +77,13 @@ def test_a_script_has_no_io_and_ends(source: str, reason: str) -> None:
     with pytest.raises(ScriptInvalid, match=reason) as raised:
         run(source, fields={"a": Secret("hunter2")})
     assert "hunter2" not in str(raised.value)
+
+
+def test_a_script_that_never_ends_costs_little_more_than_its_50_ms() -> None:
+    start = time.process_time()
+    with pytest.raises(ScriptInvalid):
+        run("while (true) {}")
+    assert time.process_time() - start < 0.5
 
 
 def test_a_script_can_not_change_what_the_next_one_sees() -> None:
