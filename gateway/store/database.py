@@ -19,6 +19,7 @@ from gateway.store.failures import translated
 
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
 POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
+CONNECT_SECONDS = 10.0  # PostgreSQL: asyncpg's own default is a minute, in which everybody waits
 _WRITES = "gateway_writes"
 
 
@@ -80,7 +81,11 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgresql_engine(url: URL) -> AsyncEngine:
-    # pre_ping: a server that was restarted costs one round trip, not one failed request for each pooled connection.
     return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"), pool_size=POOL_SIZE, max_overflow=0, pool_pre_ping=True
+        url.set(drivername="postgresql+asyncpg"),
+        connect_args={"timeout": CONNECT_SECONDS},
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
+        pool_pre_ping=True,  # after a restart of the server: a round trip, not an error for each pooled connection
     )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from gateway.errors import Refusal, StoreError
 
@@ -50,6 +51,8 @@ def describe(error: BaseException) -> str:
     state = getattr(origin, "sqlstate", None)
     if isinstance(state, str):
         return _SQLSTATE_CLASS.get(state[:2], f"failed with SQLSTATE {state}")
+    if isinstance(error, PoolTimeoutError):
+        return "has no free connection"
     if isinstance(error, OSError):
         return f"can't be reached ({error.strerror or type(error).__name__})"
     return f"failed ({type(origin).__name__})"

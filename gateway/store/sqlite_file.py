@@ -29,8 +29,9 @@ def prepare(path: Path, *, create: bool) -> str | None:
 
     None: a fresh one. A missing directory is then made 0700 and the file 0600, if `create`. Raises `StartError`.
     """
-    made = _directory(path.parent, create=create)
+    made: list[Path] = []
     try:
+        _directory(path.parent, made, create=create)
         _access(path)
         _room(path.parent)
         if path.exists() and path.stat().st_size:
@@ -39,10 +40,11 @@ def prepare(path: Path, *, create: bool) -> str | None:
             _refuse(f"There is no store at {path}.", "Run `gateway serve` or `gateway db upgrade` to make one.")
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600))
+    except OSError as error:
+        _remove(made)
+        _refuse(f"The store {path} can't be reached ({error.strerror}).", "Check its directories' owners and modes.")
     except BaseException:
-        with suppress(OSError):  # no longer empty: another process is at work there
-            for directory in made:
-                directory.rmdir()
+        _remove(made)
         raise
     else:
         return None
@@ -57,7 +59,7 @@ def write_ahead(path: Path) -> None:
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
         except sqlite3.Error as error:
             # Two that switch at once: SQLite refuses one of them without asking its busy handler.
-            busy = error.sqlite_errorcode & PRIMARY == sqlite3.SQLITE_BUSY
+            busy = getattr(error, "sqlite_errorcode", 0) & PRIMARY == sqlite3.SQLITE_BUSY
             if not busy or time.monotonic() > deadline:
                 _refuse_sqlite(path, describe(error))
             time.sleep(AGAIN_SECONDS)
@@ -85,17 +87,23 @@ def _version(path: Path) -> str | None:
         _refuse_sqlite(path, describe(error))
 
 
-def _directory(directory: Path, *, create: bool) -> list[Path]:
-    """Return the directories that were made, innermost first."""
+def _directory(directory: Path, made: list[Path], *, create: bool) -> None:
+    """Make the directory if `create`; what was made is put into `made`, outermost first."""
     missing = [place for place in (directory, *directory.parents) if not place.exists()]
     if missing and not create:
         _refuse(f"There is no directory {directory}.", "Check `store.url` and `data_dir`.")
     try:
         for place in reversed(missing):
             place.mkdir(mode=0o700, exist_ok=True)
+            made.append(place)
     except OSError as error:
         _refuse(f"The directory {directory} can't be made ({error.strerror}).", "Check `data_dir` and its owner.")
-    return missing
+
+
+def _remove(made: list[Path]) -> None:
+    with suppress(OSError):  # no longer empty: another process is at work there
+        for directory in reversed(made):
+            directory.rmdir()
 
 
 def _access(path: Path) -> None:

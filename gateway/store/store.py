@@ -47,7 +47,12 @@ class Store:
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite":
             await _prepare_file(Path(parsed.database or ""), migrate=migrate)
-        database = Database(parsed)
+        try:
+            database = Database(parsed)
+        except ModuleNotFoundError as error:
+            detail = f"The store's URL needs {error.name}, which is not installed."
+            hint = "Install connection-gateway[postgres]."
+            raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
         try:
             await schema.bring_up(database, migrate=migrate)
         except StoreError as error:

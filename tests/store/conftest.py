@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from gateway.store import Store
+from gateway.store.database import Database
 from gateway.store.tables import metadata
 
 
@@ -52,3 +53,21 @@ def sqlite_path(tmp_path: Path) -> Path:
 async def sqlite_store(sqlite_path: Path) -> AsyncIterator[Store]:
     async with await Store.open(f"sqlite:///{sqlite_path}", migrate=True) as opened:
         yield opened
+
+
+@pytest.fixture
+async def fresh(store_url: str) -> AsyncIterator[None]:
+    """No tables, before and after, also where the server is shared."""
+    await _empty(store_url)
+    yield
+    await _empty(store_url)
+
+
+async def _empty(url: str) -> None:
+    if url.startswith("sqlite"):
+        return
+    database = Database(make_url(url))
+    async with database.write() as connection:
+        await connection.execute(text("DROP SCHEMA public CASCADE"))
+        await connection.execute(text("CREATE SCHEMA public"))
+    await database.close()

@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -183,36 +185,53 @@ async def test_a_file_in_the_directorys_place_is_refused(tmp_path):
 
 
 @pytest.fixture
-def user(tmp_path: Path) -> int | None:
+def user() -> int | None:
     """Who the child is to be, so that file modes hold for it: root is above them."""
-    if os.geteuid() != 0:
-        return None
-    for place in (tmp_path, *tmp_path.parents[:-1]):
-        place.chmod(place.stat().st_mode | 0o011)
-    return NOBODY
+    return NOBODY if os.geteuid() == 0 else None
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user can reach, which pytest's own isn't."""
+    with tempfile.TemporaryDirectory(prefix="gw-open-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.mark.parametrize("read_only", ["directory", "file"])
-def test_a_store_that_is_read_only_is_refused(tmp_path, sqlite_path, user, read_only):
-    a_store(sqlite_path)
-    if user is not None:
-        for place in (sqlite_path.parent, sqlite_path):
-            os.chown(place, user, user)
-    mode = {"directory": (sqlite_path.parent, 0o500), "file": (sqlite_path, 0o400)}[read_only]
-    mode[0].chmod(mode[1])
-    before = snapshot(tmp_path)
-    status, said = opened_by_child(sqlite_path, user=user)
+def test_a_store_that_is_read_only_is_refused(place, user, read_only):
+    path = a_store(place / "data" / "gateway.db")
+    for name in (path.parent, path):
+        os.chown(name, -1 if user is None else user, -1)
+    name, mode = {"directory": (path.parent, 0o500), "file": (path, 0o400)}[read_only]
+    name.chmod(mode)
+    before = snapshot(place)
+    status, said = opened_by_child(path, user=user)
     assert (status, "read-only for this user" in said) == (1, True)
-    assert snapshot(tmp_path) == before
-    sqlite_path.parent.chmod(0o700)
+    assert snapshot(place) == before
+    path.parent.chmod(0o700)
 
 
-def test_a_directory_that_may_not_be_made_is_refused(tmp_path, user):
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    status, said = opened_by_child(locked / "data" / "gateway.db", user=user)
+def test_a_directory_that_may_not_be_made_is_refused(place, user):
+    (place / "locked").mkdir(mode=0o555)
+    status, said = opened_by_child(place / "locked" / "data" / "gateway.db", user=user)
     assert (status, "can't be made (Permission denied)" in said) == (1, True)
-    locked.chmod(0o755)
+
+
+def test_a_directory_that_may_not_be_entered_is_refused(place, user):
+    (place / "locked" / "data").mkdir(parents=True)
+    (place / "locked").chmod(0o000)
+    status, said = opened_by_child(place / "locked" / "data" / "gateway.db", user=user)
+    assert (status, "can't be reached (Permission denied)" in said) == (1, True)
+    (place / "locked").chmod(0o700)
+
+
+def test_directories_that_were_made_are_gone_again_when_the_rest_failed(place, user):
+    (place / "open").mkdir()
+    (place / "open").chmod(0o777)
+    status, _ = opened_by_child(place / "open" / "a" / "b" / "gateway.db", user=user, preexec_fn=no_room)
+    assert status == 1
+    assert list((place / "open").iterdir()) == []
 
 
 def no_room() -> None:

@@ -1,4 +1,4 @@
-"""Several processes on one SQLite file, and one that dies in the middle."""
+"""Several processes on one store, and one that dies in the middle."""
 
 import asyncio
 import signal
@@ -7,6 +7,8 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from contextlib import closing
 from pathlib import Path
+
+import pytest
 
 from gateway.store import Store, keyring_from_store
 from tests.store.samples import a_connection
@@ -100,17 +102,17 @@ asyncio.run(main())
 )
 
 
-async def start(program: str, path: Path, me: int) -> Process:
+async def start(program: str, url: str, me: int) -> Process:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, f"sqlite:///{path}", str(me), cwd=ROOT, stdin=PIPE, stdout=PIPE
+        sys.executable, "-c", program, url, str(me), cwd=ROOT, stdin=PIPE, stdout=PIPE
     )
     assert await child.stdout.readline() == b"ready\n"
     return child
 
 
-async def run_together(program: str, path: Path) -> list[str]:
+async def run_together(program: str, url: str) -> list[str]:
     """Run the program in four processes that begin together; return what each printed."""
-    children = await asyncio.gather(*(start(program, path, number) for number in range(PROCESSES)))
+    children = await asyncio.gather(*(start(program, url, number) for number in range(PROCESSES)))
     for child in children:
         child.stdin.write(b"go\n")
     answers = await asyncio.gather(*(child.communicate() for child in children))
@@ -118,10 +120,11 @@ async def run_together(program: str, path: Path) -> list[str]:
     return [out.decode().strip() for out, _ in answers]
 
 
-async def test_processes_that_start_together_on_nothing_make_one_store_with_one_key(sqlite_path):
-    said = await run_together(OPEN, sqlite_path)
+@pytest.mark.usefixtures("fresh")
+async def test_processes_that_start_together_on_nothing_make_one_store_with_one_key(store_url: str):
+    said = await run_together(OPEN, store_url)
     assert len(set(said)) == 1
-    async with await Store.open(f"sqlite:///{sqlite_path}", migrate=False) as store:
+    async with await Store.open(store_url, migrate=False) as store:
         assert [row.id for row in await store.keys.all()] == [1]
         keyring = await keyring_from_store(store, b"m" * 32, 2.0)
         for number in range(PROCESSES):
@@ -129,20 +132,31 @@ async def test_processes_that_start_together_on_nothing_make_one_store_with_one_
             assert keyring.open(blob, table="t", column="c", row="r") == b"hello"
 
 
-async def test_every_write_of_four_processes_is_there_and_in_the_feed(sqlite_store, sqlite_path):
-    await run_together(WRITE, sqlite_path)
-    rows = (await sqlite_store.connections.list(limit=1000)).items
+async def test_every_write_of_four_processes_is_there_and_in_the_feed(store: Store, store_url: str):
+    heard: set[str] = set()
+    all_heard = asyncio.Event()
+
+    def hear(_kind: str, key: str) -> None:
+        heard.add(key)
+        if len(heard) == PROCESSES * 25:
+            all_heard.set()
+
+    watch = asyncio.create_task(store.changes.watch(hear, after=0, interval=0.001))
+    await run_together(WRITE, store_url)
+    rows = (await store.connections.list(limit=1000)).items
     assert len(rows) == PROCESSES * 25
     assert all(row.label == f"written by {row.id[1]}" for row in rows)
-    told = await sqlite_store.changes.since(0)
-    assert [number for number, _, _ in told] == list(range(1, PROCESSES * 50 + 1))
+    assert len(await store.changes.since(0)) == PROCESSES * 50
+    await asyncio.wait_for(all_heard.wait(), 5)
+    assert heard == {row.id for row in rows}
+    watch.cancel()
 
 
-async def test_of_four_processes_exactly_one_refreshes_in_each_round(sqlite_store, sqlite_path):
-    await sqlite_store.connections.insert(a_connection())
-    said = await run_together(REFRESH, sqlite_path)
+async def test_of_four_processes_exactly_one_refreshes_in_each_round(store: Store, store_url: str):
+    await store.connections.insert(a_connection())
+    said = await run_together(REFRESH, store_url)
     assert sorted(int(won) for line in said for won in line.split()) == list(range(1, 21))
-    row = await sqlite_store.connections.get("crm-ann")
+    row = await store.connections.get("crm-ann")
     assert (row.token_version, row.fence) == (21, 20)
 
 
@@ -150,7 +164,7 @@ async def test_a_kill_in_the_middle_of_a_transaction_leaves_what_was_committed_a
     sqlite_store, sqlite_path
 ):
     await sqlite_store.close()
-    child = await start(DIE, sqlite_path, 0)
+    child = await start(DIE, f"sqlite:///{sqlite_path}", 0)
     child.send_signal(signal.SIGKILL)
     assert await child.wait() == -signal.SIGKILL
     assert sqlite_path.with_name("gateway.db-wal").stat().st_size > 0
@@ -163,7 +177,7 @@ async def test_a_kill_in_the_middle_of_a_transaction_leaves_what_was_committed_a
 
 
 async def test_a_kill_frees_the_write_lock_for_those_who_live(sqlite_store, sqlite_path):
-    child = await start(DIE, sqlite_path, 0)
+    child = await start(DIE, f"sqlite:///{sqlite_path}", 0)
     waiting = asyncio.create_task(sqlite_store.connections.insert(a_connection()))
     child.send_signal(signal.SIGKILL)
     await child.wait()
@@ -172,13 +186,13 @@ async def test_a_kill_frees_the_write_lock_for_those_who_live(sqlite_store, sqli
     assert await sqlite_store.connections.count() == 1
 
 
-async def test_a_change_in_another_process_is_heard_within_a_second(sqlite_store, sqlite_path):
+async def test_a_change_in_another_process_is_heard_within_a_second(store: Store, store_url: str):
     heard, loop = asyncio.Event(), asyncio.get_running_loop()
     told: list[float] = []
-    child = await start(WRITE, sqlite_path, 0)
-    mark = await sqlite_store.changes.latest()
+    child = await start(WRITE, store_url, 0)
+    mark = await store.changes.latest()
     watch = asyncio.create_task(
-        sqlite_store.changes.watch(lambda _kind, _key: told.append(loop.time()) or heard.set(), after=mark)
+        store.changes.watch(lambda _kind, _key: told.append(loop.time()) or heard.set(), after=mark)
     )
     child.stdin.write(b"go\n")
     begun = loop.time()

@@ -1,0 +1,97 @@
+"""What is PostgreSQL's own: how opening fails, and that both ways lead to the same schema there too."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from gateway.errors import StartError
+from gateway.store import Store, schema
+from gateway.store.database import Database
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def url(postgresql_url: str) -> str:
+    return postgresql_url
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("/postgres?", "/missing?"), "The store does not exist."),
+        (("postgres:@", "nobody:@"), "The store refuses the user or the password."),
+        (("?host=/", "?host=/nowhere/"), "The store can't be reached (No such file or directory)."),
+    ],
+)
+async def test_a_database_that_cannot_be_used_is_one_clear_line(url, change, said):
+    with pytest.raises(StartError) as caught:
+        await Store.open(url.replace(*change), migrate=True)
+    assert caught.value.refusal.detail == said
+
+
+async def test_a_server_that_is_not_there_is_one_clear_line_without_the_password():
+    with pytest.raises(StartError, match="can't be reached") as caught:
+        await Store.open("postgresql://user:s3cret@127.0.0.1:1/gateway", migrate=True)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_missing_driver_says_what_to_install():
+    program = """
+import asyncio, sys
+sys.modules["asyncpg"] = None
+from gateway.store import Store
+try:
+    asyncio.run(Store.open("postgresql://u@127.0.0.1:1/x", migrate=True))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert child.stdout.startswith("StartError The store's URL needs asyncpg")
+    assert "connection-gateway[postgres]" in child.stdout
+
+
+DESCRIBED = """
+SELECT table_name, column_name, data_type, is_nullable, is_identity, column_default
+FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
+"""
+INDEXED = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2"
+
+
+async def described(url: str) -> list[tuple[object, ...]]:
+    database = Database(make_url(url))
+    async with database.read() as connection:
+        columns = await connection.exec_driver_sql(DESCRIBED)
+        indexes = await connection.exec_driver_sql(INDEXED)
+        found = [*map(tuple, columns), *map(tuple, indexes)]
+    await database.close()
+    return found
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+async def test_a_fresh_store_has_exactly_the_tables_that_the_migrations_arrive_at(store_url):
+    database = Database(make_url(store_url))
+    async with database.write() as connection:
+        await connection.run_sync(schema.upgrade)
+    migrated = await described(store_url)
+    async with database.write() as connection:
+        await connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        await connection.exec_driver_sql("CREATE SCHEMA public")
+    await database.close()
+    async with await Store.open(store_url, migrate=True):
+        pass
+    assert await described(store_url) == migrated
+    assert len(migrated) > 70
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+async def test_a_newer_schema_is_refused(store_url):
+    async with await Store.open(store_url, migrate=True) as store, store.database.write() as connection:
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
+    with pytest.raises(StartError, match=r"schema 0099, newer than this gateway's"):
+        await Store.open(store_url, migrate=True)
