@@ -1,0 +1,25 @@
+"""The composition root: the only place that picks a store, a clock, a resolver.
+
+compose   `open_gateway`: the parts of a gateway, put together and taken apart
+master    the master key: read, or made on the first start
+schema    the store's schema, for those who only look at it
+serving   `serve`: listeners, watchers, signals
+chores    what a server does beside: hear of changes, store the request log
+workers   several processes on one proxy port
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gateway.app.compose import Gateway, open_gateway
+
+__all__ = ["Gateway", "open_gateway"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the whole gateway only for those who open it (PEP 562): `schema` and `loop` need little of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gateway.app import compose  # noqa: PLC0415 - as above
+
+    return getattr(compose, name)

@@ -1,0 +1,95 @@
+"""What a server does beside its listeners: hear of changes that other processes made, and store the request log."""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from gateway.app.compose import Gateway
+from gateway.errors import GatewayError, StoreError
+from gateway.proxy.access_log import AccessLog, Entry
+from gateway.store.rows import RequestRow
+
+FLUSH_SECONDS = 1.0
+"""The dashboard is a second behind; a busy server writes one transaction a second."""
+KEEP = 100_000
+"""Entries of the request log that the store keeps: some 30 MB."""
+PRUNE_EVERY = 60
+"""Flushes between prunings: the log is over its bound by a minute's requests at most."""
+
+log = structlog.get_logger()
+
+
+async def hear_of_changes(gateway: Gateway, *, after: int) -> None:
+    """Pass every change of the store behind `after` on to who caches it."""
+
+    async def changed(kind: str, key: str) -> None:
+        if kind in {"client", "everything"}:
+            await gateway.access.reload()
+        gateway.vault.forget(kind, key)
+
+    def away(error: StoreError) -> None:
+        log.warning("store.away", detail=error.refusal.detail)
+
+    await gateway.store.changes.watch(changed, after=after, on_error=away)
+
+
+async def watch_policies(gateway: Gateway) -> None:
+    """Forget what was compiled from a policy when its file changes."""
+    await gateway.catalog.watch(lambda app: gateway.vault.forget("policy", app))
+
+
+async def store_requests(gateway: Gateway, requests: AccessLog) -> None:
+    """Move the request log into the store, once a second, until cancelled; then once more."""
+    flushes = 0
+    try:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            await flush(gateway, requests.take_recent())
+            flushes += 1
+            if flushes % PRUNE_EVERY == 0:
+                await _prune(gateway)
+    except asyncio.CancelledError:
+        await flush(gateway, requests.take_recent())
+        raise
+
+
+async def flush(gateway: Gateway, entries: list[Entry]) -> None:
+    """Store the entries, and when each connection was last used. A store that is away costs these entries, no more."""
+    if not entries:
+        return
+    try:
+        await gateway.store.requests.add_many([row_of(entry) for entry in entries])
+        await gateway.store.connections.touch(_used(entries), now=max(entry.at for entry in entries))
+    except GatewayError as error:
+        log.warning("requests.not_stored", count=len(entries), detail=error.refusal.detail)
+
+
+async def _prune(gateway: Gateway) -> None:
+    try:
+        await gateway.store.requests.prune(keep=KEEP)
+    except GatewayError as error:
+        log.warning("requests.not_pruned", detail=error.refusal.detail)
+
+
+def _used(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """Return the connections through which something went: not those that a caller only named."""
+    return tuple(sorted({entry.connection for entry in entries if entry.connection and not entry.code}))
+
+
+def row_of(entry: Entry) -> RequestRow:
+    """Return a log entry as the store keeps it. The URL has no query: the log never had it."""
+    return RequestRow(
+        at=entry.at,
+        request_id=entry.request_id,
+        method=entry.method,
+        url=entry.origin + entry.path,
+        status=entry.status,
+        seconds=entry.seconds,
+        entrance=entry.entrance,
+        connection=entry.connection or None,
+        client=entry.client or None,
+        code=entry.code or None,
+        sent=entry.sent,
+        received=entry.received,
+    )

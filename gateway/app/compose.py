@@ -1,0 +1,119 @@
+"""A gateway's parts, put together in the order in which they need each other, and taken apart in the reverse one."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.access import Access
+from gateway.app.master import create_master_file, read_master_key
+from gateway.audit import Audit
+from gateway.catalog import Catalog
+from gateway.egress import Egress
+from gateway.errors import Refusal, StartError
+from gateway.keyring import Keyring
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.store.store import Store
+from gateway.store.unlock import keyring_from_store
+from gateway.vault import Vault
+
+if TYPE_CHECKING:
+    from gateway.proxy.certs import Authority
+
+GATEWAY_ID = "gateway_id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The parts. `clock` gives seconds since the epoch; `own_listeners` is filled in by whoever listens."""
+
+    settings: Settings
+    store: Store
+    keyring: Keyring
+    vault: Vault
+    access: Access
+    audit: Audit
+    catalog: Catalog
+    egress: Egress
+    metrics: Metrics
+    clock: Callable[[], float]
+    gateway_id: str
+    own_listeners: set[tuple[str, int]] = field(default_factory=set)
+
+    async def authority(self) -> "Authority":
+        """Return the certificate authority, made once for each store."""
+        from gateway.proxy.certs import Authority  # noqa: PLC0415 - most commands sign nothing
+
+        return await Authority.load(self.store, self.keyring, self.clock)
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, *, create: bool = True, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Gateway]:
+    """Open the store and all that stands on it. `create`: make what is missing, as on a first start.
+
+    Raises `StartError`, one line and what to do next; nothing was changed then.
+    """
+    master = read_master_key(settings.keys.source)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(await Store.open(settings.store.url, migrate=create))
+        keyring = await _unlock(store, settings, master, create=create, now=clock())
+        catalog = Catalog(settings.policies_dir)
+        catalog.load()
+        own: set[tuple[str, int]] = set()
+        egress = Egress(
+            allow_networks=[str(network) for network in settings.egress.allow_networks],
+            own_listeners=lambda: own,
+            connect_timeout=settings.timeouts.connect,
+        )
+        stack.push_async_callback(egress.close)
+        access, audit = Access(store, clock), Audit(store, clock)
+        metrics = Metrics()
+        vault = Vault(
+            store=store,
+            keyring=keyring,
+            catalog=catalog,
+            egress=egress,
+            audit=audit,
+            clock=clock,
+            public_url=settings.web.public_url,
+            metrics=metrics,
+        )
+        stack.push_async_callback(vault.close)
+        yield Gateway(
+            settings=settings,
+            store=store,
+            keyring=keyring,
+            vault=vault,
+            access=access,
+            audit=audit,
+            catalog=catalog,
+            egress=egress,
+            metrics=metrics,
+            clock=clock,
+            gateway_id=await _gateway_id(store),
+            own_listeners=own,
+        )
+
+
+async def _unlock(store: Store, settings: Settings, master: bytes | None, *, create: bool, now: float) -> Keyring:
+    """Return the keyring; on a new store the master key is made, on an old one it must be there."""
+    if master is None:
+        source = settings.keys.source.removeprefix("file:")
+        if not create or await store.keys.all():
+            detail, hint = f"{source}: the master key of this store is missing.", "Put it back from its backup."
+            raise StartError(Refusal(code="internal", detail=detail, hint=hint))
+        master = create_master_file(settings.keys.source)
+    return await keyring_from_store(store, master, now)
+
+
+async def _gateway_id(store: Store) -> str:
+    """Return what this gateway is called in `Via`, the same for all of its processes and starts."""
+    known = await store.meta.get(GATEWAY_ID)
+    if known is None:
+        known = (await store.meta.establish({GATEWAY_ID: secrets.token_hex(8).encode()}))[GATEWAY_ID]
+    return known.decode()

@@ -1,0 +1,33 @@
+"""The store's schema, for those who only look at it or bring it up."""
+
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+
+from gateway.settings import Settings
+from gateway.store.database import Database
+from gateway.store.schema import HEAD, current
+from gateway.store.store import Store
+
+
+async def schema_of(settings: Settings) -> tuple[str | None, str]:
+    """Return the version that the store has (None: it has no tables, or isn't there) and the one that we need."""
+    url = make_url(settings.store.url)
+    if _is_missing(url):
+        return None, HEAD  # connecting would make the file
+    database = Database(url)
+    try:
+        async with database.read() as connection:
+            return await current(connection), HEAD
+    finally:
+        await database.close()
+
+
+def _is_missing(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
+
+
+async def upgrade_schema(settings: Settings) -> None:
+    """Bring the store up to what this gateway needs. Raises `StartError`."""
+    store = await Store.open(settings.store.url, migrate=True)
+    await store.close()

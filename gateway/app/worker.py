@@ -1,0 +1,51 @@
+"""One worker, as `workers` starts it: `python -m gateway.app.worker`, its settings on standard input."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+
+from gateway.app.compose import open_gateway
+from gateway.app.loop import run_on_uvloop
+from gateway.app.serving import background, proxy_listener, signals
+from gateway.app.workers import READY
+from gateway.errors import GatewayError
+from gateway.log import configure_log
+from gateway.settings import Settings
+
+
+def main() -> int:
+    """Serve the proxy port; return 1 where that can't be, having said why in one line."""
+    settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    configure_log(form=settings.log.format, level=settings.log.level)
+    try:
+        run_on_uvloop(work(settings))
+    except GatewayError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+async def work(settings: Settings) -> None:
+    """Serve until told to stop, or until the parent is gone."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _heard, stop)
+    async with open_gateway(settings, create=False) as gateway, background(gateway), proxy_listener(gateway) as listen:
+        web = settings.web.listen
+        gateway.own_listeners.update(((listen.host, listen.port), (web.host, web.port)))
+        async with signals(stop, gateway):
+            sys.stdout.buffer.write(READY)
+            sys.stdout.buffer.flush()
+            await stop.wait()
+
+
+def _heard(stop: asyncio.Event) -> None:
+    """Stop when standard input ends: only the parent's end ends it."""
+    with suppress(BlockingIOError):
+        if not os.read(sys.stdin.fileno(), 1024):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            stop.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

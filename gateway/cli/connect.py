@@ -1,0 +1,210 @@
+"""`gateway connect`: make a connection, at once or by a one-time link.
+
+A secret never stands in an argument: it would show in `ps` and in the shell's history. It comes from standard input
+(`--secret api_key=-`), from a file (`--secret api_key=@FILE`), or is asked for on a terminal.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.cli.frame import NO, frame_of, run_async
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from gateway.policy.model import Policy
+    from gateway.store.rows import LinkRow
+
+POLL = 1.0
+"""Seconds between looks for the person who follows a link."""
+LINK_LIFETIME = 1_800.0
+"""Seconds, as the admin API gives a link by default."""
+PAGES_SIGN_IN = False
+"""Whether the web listener takes a person through the provider's login yet."""
+
+
+def connect(
+    context: typer.Context,
+    app: Annotated[str, typer.Argument(help="The app: the name of its policy file, without .toml.")],
+    *,
+    connection_id: Annotated[str, typer.Option("--id", help="The connection's id; left out: one is made.")] = "",
+    field: Annotated[list[str] | None, typer.Option("--field", metavar="K=V", help="A field's value.")] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option("--secret", metavar="K=-|K=@FILE", help="A secret, from stdin or a file.")
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the link and end.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Connect an account: at once where credentials are enough, else by a link that a person opens."""
+    fields = dict(_pair(text, "--field") for text in field or [])
+    secrets = read_secrets(secret or [])
+    status = run_async(_connect(context, app, connection_id or None, fields, secrets, wait=not no_wait, json=json))
+    if status:
+        raise typer.Exit(status)
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
+    return name, value
+
+
+def read_secrets(given: list[str]) -> dict[str, str]:
+    """Return the secrets that `--secret` names. One that stands in the argument itself is refused, and not repeated."""
+    values: dict[str, str] = {}
+    for text in given:
+        name, equals, source = text.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter("write NAME=- or NAME=@FILE", param_hint="--secret")
+        values[name] = _read_secret(
+            name, source, stdin_used="-" in {one.partition("=")[2] for one in given[: len(values)]}
+        )
+    return values
+
+
+def _read_secret(name: str, source: str, *, stdin_used: bool) -> str:
+    if source == "-":
+        if stdin_used:
+            raise typer.BadParameter("only one secret can come from standard input", param_hint="--secret")
+        value = _prompt(name) if sys.stdin.isatty() else sys.stdin.read()
+    elif source.startswith("@"):
+        try:
+            with open(source[1:], encoding="utf-8") as file:  # noqa: PTH123 - pathlib isn't loaded yet
+                value = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise typer.BadParameter(f"{name}: {source[1:]} can't be read: {reason}", param_hint="--secret") from None
+    else:
+        reason = "a secret in an argument shows in ps and in the shell's history"
+        raise typer.BadParameter(
+            f"{reason}; write {name}=- to read it from standard input, or {name}=@FILE", param_hint="--secret"
+        )
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise typer.BadParameter(f"{name}: what was read is empty", param_hint="--secret")
+    return value
+
+
+def _prompt(label: str) -> str:
+    from getpass import getpass
+
+    return getpass(f"{label}: ")
+
+
+async def _connect(
+    context: typer.Context,
+    app: str,
+    connection_id: str | None,
+    fields: dict[str, str],
+    secrets: dict[str, str],
+    *,
+    wait: bool,
+    json: bool,
+) -> int:
+    from gateway.cli.connections import as_json
+    from gateway.cli.output import note, show_json
+    from gateway.policy.model import Grant
+    from gateway.secret import Secret
+
+    async with frame_of(context).opened(create=True) as gateway:
+        policy = _policy(gateway, app)
+        _refuse_misplaced(policy, fields)
+        if policy.auth.grant in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT):
+            return await _by_link(gateway, app, connection_id, fields, wait=wait, json=json)
+        ask_missing(policy, fields, secrets)
+        done = await gateway.vault.connect(
+            app,
+            connection_id=connection_id,
+            fields=fields,
+            secrets={name: Secret(value) for name, value in secrets.items()},
+            actor="cli",
+        )
+    row = done.row
+    if json:
+        show_json(as_json(row) | {"created": done.created})
+        return 0
+    note(f"{'Connected' if done.created else 'Connected again'}: {row.id} ({row.label or row.app}).")
+    note(f"Let a program use it: gateway clients create NAME --connection {row.id}")
+    return 0
+
+
+def _policy(gateway: "Gateway", app: str) -> "Policy":
+    from gateway.errors import PolicyError, Refusal
+
+    policy = gateway.catalog.get(app)
+    if policy is not None:
+        return policy
+    directory = gateway.settings.policies_dir
+    if any(finding.file.endswith(f"{app}.toml") for finding in gateway.catalog.findings):
+        detail, hint = f"The policy of {app} has errors.", f"Run: gateway check {app}"
+    else:
+        known = ", ".join(sorted(gateway.catalog.policies)) or "none yet"
+        detail, hint = f"There is no policy {app}.toml in {directory}.", f"There are: {known}."
+    raise PolicyError(Refusal(code="not_found", detail=detail, hint=hint))
+
+
+def _refuse_misplaced(policy: "Policy", fields: Mapping[str, str]) -> None:
+    secret = {field.name for field in policy.fields if field.secret}
+    for name in fields:
+        if name in secret or (name == "password" and policy.auth.grant in ("password", "basic")):
+            raise typer.BadParameter(
+                f"{name} is a secret, which in an argument shows in ps and in the shell's history; "
+                f"write --secret {name}=- or --secret {name}=@FILE",
+                param_hint="--field",
+            )
+
+
+def ask_missing(policy: "Policy", fields: dict[str, str], secrets: dict[str, str]) -> None:
+    """Ask for the required fields that weren't given, where there is a person to ask; secrets without echo."""
+    if not sys.stdin.isatty():
+        return
+    for field in policy.fields:
+        if not field.required or field.default is not None or field.name in fields or field.name in secrets:
+            continue
+        label = field.label or field.name
+        if field.secret:
+            secrets[field.name] = _prompt(label)
+        else:
+            fields[field.name] = typer.prompt(label, err=True)
+
+
+async def _by_link(
+    gateway: "Gateway", app: str, connection_id: str | None, fields: dict[str, str], *, wait: bool, json: bool
+) -> int:
+    """Make the one-time link, print it, and wait until it was used or has expired."""
+    from gateway.admin.links import make_link
+    from gateway.cli.output import moment, note, say, show_json
+
+    token, link = await make_link(
+        gateway, app=app, connection=connection_id, fields=fields, lifetime=LINK_LIFETIME, actor="cli"
+    )
+    url = f"{gateway.settings.web.public_url}/connect/{token}"
+    if json:
+        show_json({"url": url, "expires_at": moment(link.expires_at)})
+    else:
+        note(f"Open this link once, before {moment(link.expires_at)}, and sign in there (a running server serves it):")
+        say(url)
+    if not PAGES_SIGN_IN:
+        note("This version has no sign-in pages yet: they come with the next one, and will take the link.")
+        return 0
+    if not wait:
+        return 0
+    note("Waiting for the sign-in. Ctrl-C ends the waiting; the link stays good.")
+    used = await _used(gateway, link)
+    note("The link was used." if used else "The link has expired.")
+    return 0 if used else NO
+
+
+async def _used(gateway: "Gateway", link: "LinkRow") -> bool:
+    """Look once a second; another process, the server, uses the link up."""
+    import asyncio
+
+    while gateway.clock() < link.expires_at:
+        found = await gateway.store.links.get(link.token_hash)
+        if found is None or found.used_at is not None:
+            return found is not None
+        await asyncio.sleep(POLL)
+    return False

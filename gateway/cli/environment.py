@@ -1,0 +1,82 @@
+"""The environment of a program that is to go through the gateway: the proxy, and every variable that names a CA file.
+
+Some programs add a CA file to what they trust, most replace their store with it. So what they get holds the system's
+roots and ours.
+"""
+
+import ssl
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from urllib.parse import quote
+
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+"""No ALL_PROXY: it would take along what isn't HTTP, which the gateway doesn't speak."""
+
+NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
+LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
+
+BUNDLE_VARIABLES = (
+    "SSL_CERT_FILE",  # OpenSSL: Python's ssl, Ruby, Go, Rust with native roots
+    "REQUESTS_CA_BUNDLE",  # Python requests
+    "CURL_CA_BUNDLE",  # curl
+    "GIT_SSL_CAINFO",  # git
+    "AWS_CA_BUNDLE",  # AWS command line and SDKs
+    "PIP_CERT",  # pip
+    "CARGO_HTTP_CAINFO",  # cargo
+    "DENO_CERT",  # Deno
+    "HEX_CACERTS_PATH",  # Elixir's hex
+    "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",  # gcloud
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",  # gRPC
+)
+"""Each replaces what the program trusts: the file holds the system's roots and ours."""
+
+EXTRA_VARIABLES = ("NODE_EXTRA_CA_CERTS",)
+"""Each adds to what the program trusts: the file holds ours alone."""
+
+
+def proxy_url(authority: str, connection: str, token: str) -> str:
+    """Return the proxy's URL with the connection and the token in it, as every HTTP client reads it."""
+    return f"http://{quote(connection, safe='')}:{quote(token, safe='')}@{authority}"
+
+
+def exempt(allow_networks: Iterable[IPv4Network | IPv6Network]) -> str:
+    """Return the value of NO_PROXY: this machine's own services, unless the gateway is set up to reach them.
+
+    What the surroundings exempt is not taken over: those calls would go out without their credentials.
+    """
+    return "" if any(network.is_loopback for network in allow_networks) else LOOPBACK_NAMES
+
+
+def program_environment(
+    surroundings: Mapping[str, str], *, proxy: str, no_proxy: str, bundle: Path, certificate: Path
+) -> dict[str, str]:
+    """Return the surroundings with the proxy and the CA set in every variable that programs read."""
+    found = {name: value for name, value in surroundings.items() if name.upper() != "ALL_PROXY"}
+    found |= dict.fromkeys(PROXY_VARIABLES, proxy)
+    found |= dict.fromkeys(NO_PROXY_VARIABLES, no_proxy)
+    found |= dict.fromkeys(BUNDLE_VARIABLES, str(bundle))
+    found |= dict.fromkeys(EXTRA_VARIABLES, str(certificate))
+    found["NODE_USE_ENV_PROXY"] = "1"  # Node 24 and later: fetch follows the proxy variables
+    return found
+
+
+def bundle_pem(certificate: bytes, roots: Iterable[Path]) -> bytes:
+    """Return our certificate and the roots of the first file that is there."""
+    for path in roots:
+        if path.is_file():
+            return path.read_bytes().rstrip() + b"\n" + certificate
+    return certificate
+
+
+def root_files(surroundings: Mapping[str, str]) -> list[Path]:
+    """Return where the roots may be, best first: what the person set, the system's, those of certifi if it is there."""
+    places = [surroundings.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile]
+    places += ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"]
+    try:
+        from certifi import where
+    except ImportError:
+        pass
+    else:
+        places.append(where())
+    return [Path(place) for place in places if place]
