@@ -1,0 +1,18 @@
+"""The token life cycle: connect, use, renew, disconnect. The only opener of sealed credentials.
+
+vault        Vault: what everything above uses
+live         Live: a connection ready for a request, compiled once for each version of its token
+credentials  what a connection keeps, and how it is sealed
+lives        the Lives of this process, and when they are forgotten
+renewal      one refresh at a time for a connection, over all tasks, processes and machines
+provider     the calls of token and revocation endpoints      sources  where the client's credentials are
+connecting   from fields to a living connection               probe    the test call
+parting      disconnecting, and revoking at the provider      explaining  what would be done with a request
+"""
+
+from gateway.vault.connecting import Connected
+from gateway.vault.live import Live
+from gateway.vault.probe import TestResult
+from gateway.vault.vault import Vault
+
+__all__ = ["Connected", "Live", "TestResult", "Vault"]

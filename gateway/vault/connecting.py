@@ -1,0 +1,255 @@
+"""From fields to a living connection: the token, the test call, the label, the account; then one write."""
+
+import asyncio
+import base64
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal
+from gateway.oauth.answer import TokenAnswer, TokenRefused
+from gateway.policy.context import Context
+from gateway.policy.fields import validate_fields
+from gateway.policy.model import Grant, Policy
+from gateway.policy.template import MissingValue
+from gateway.secret import Secret
+from gateway.store.connections import Connections
+from gateway.store.failures import ConflictError
+from gateway.store.rows import ConnectionRow, Status
+from gateway.vault.credentials import Credentials, Safe
+from gateway.vault.label import label_of, unique_id_of
+from gateway.vault.probe import run_test
+from gateway.vault.provider import Provider, WayOut
+
+CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)  # a Basic user name, a path segment
+DIRECT = (Grant.CLIENT_CREDENTIALS, Grant.PASSWORD, Grant.API_KEY, Grant.BASIC, Grant.NONE)
+TRIES = 3  # of the write, where two people connect the same account at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """The connection as stored; `created` is False where it was there before: same account, or same id."""
+
+    row: ConnectionRow
+    created: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """What a new or renewed connection is made of. `wanted` is the id that was asked for."""
+
+    app: str
+    wanted: str | None
+    label: str
+    unique_id: str | None
+    fields: Mapping[str, str]
+    credentials: Credentials
+    expires_at: float | None
+    actor: str
+
+
+class Connecting:
+    """Makes connections. `entropy(n)` gives n random bytes, `clock` epoch seconds."""
+
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        safe: Safe,
+        provider: Provider,
+        egress: WayOut,
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._connections = connections
+        self._safe = safe
+        self._provider = provider
+        self._egress = egress
+        self._clock = clock
+        self._entropy = entropy
+
+    async def connect(
+        self,
+        app: str,
+        policy: Policy,
+        *,
+        connection_id: str | None,
+        given: Mapping[str, str],
+        actor: str,
+        answer: TokenAnswer | None = None,
+    ) -> Connected:
+        """Connect an account; nothing is written unless everything went well.
+
+        `given` are the field values, secret ones too. `answer` is what the token endpoint gave for a code; without it
+        the grant must be one that needs no browser. Raises `ClientError` (`invalid`, `conflict`),
+        `AuthorizationServerError` (`refresh_failed`), `PolicyError`, `StoreError`.
+        """
+        if answer is None and policy.auth.grant not in DIRECT:
+            detail = f"{policy.name} is connected by a person in a browser ({policy.auth.grant.value})."
+            raise ClientError(Refusal(code="invalid", detail=detail, hint="Make a connect link."))
+        standing = await self._standing(app, connection_id)
+        values = _validated(policy, given)
+        now = self._clock()
+        draft_id = connection_id or self._new_id(app)
+        credentials = Credentials(secrets=_secrets(policy, values), issued_at=now)
+        fields = {name: value for name, value in values.items() if name not in credentials.secrets}
+        if answer is None and policy.auth.grant.has_token:
+            answer = await self._ask(app, policy, credentials, fields, draft_id)
+        if answer is not None:
+            credentials = credentials.renewed(answer, now=now)
+        credentials, label, unique_id = await self._test(app, policy, credentials, fields, draft_id)
+        draft = _Draft(
+            app=app,
+            wanted=standing.id if standing else connection_id,
+            label=label,
+            unique_id=unique_id,
+            fields=_kept_fields(policy, fields),
+            credentials=_kept(policy, credentials),
+            expires_at=answer.expires_at if answer else None,
+            actor=actor,
+        )
+        return await self._write(draft, draft_id)
+
+    async def _standing(self, app: str, connection_id: str | None) -> ConnectionRow | None:
+        """Return the connection that is to be authorised again, if there is one of this id."""
+        if connection_id is None:
+            return None
+        if not CONNECTION_ID.fullmatch(connection_id):
+            detail = "A connection id is 1 to 64 letters, digits, dots, - and _, and begins with a letter or a digit."
+            raise ClientError(Refusal(code="invalid", detail=detail))
+        standing = await self._connections.get(connection_id)
+        if standing is not None and standing.app != app:
+            detail = f"The connection {connection_id} belongs to the app {standing.app}."
+            raise ClientError(Refusal(code="conflict", detail=detail, hint="Choose another id."))
+        return standing
+
+    async def _ask(
+        self, app: str, policy: Policy, credentials: Credentials, fields: Mapping[str, str], draft_id: str
+    ) -> TokenAnswer:
+        answer = await self._provider.ask(app, policy, credentials.context(policy, fields, draft_id))
+        if isinstance(answer, TokenRefused):
+            retry = None if answer.retry_after is None else int(answer.retry_after) + 1
+            refusal = Refusal(
+                code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}", retry_after=retry
+            )
+            raise AuthorizationServerError(refusal)
+        return answer
+
+    async def _test(
+        self, app: str, policy: Policy, credentials: Credentials, fields: Mapping[str, str], draft_id: str
+    ) -> tuple[Credentials, str, str | None]:
+        """Run the test call, and return the credentials with its answer, the label and the account's identifier."""
+        context = credentials.context(policy, fields, draft_id)
+        result = await run_test(app, policy, context, egress=self._egress, secrets=credentials.all_secrets)
+        if not result.ok:
+            hint = "Nothing was connected. Check what was filled in."
+            raise ClientError(Refusal(code="invalid", detail=result.message, hint=hint))
+        credentials = replace(credentials, test=result.data)
+        context = credentials.context(policy, fields, draft_id)
+        try:
+            label, unique_id = await asyncio.to_thread(_names, policy, context)  # a script may take 50 ms
+        except MissingValue as error:
+            detail = f"The policy of {app} can't tell accounts apart: {error}, and connection.unique_id needs it."
+            raise PolicyError(Refusal(code="invalid", detail=detail, hint=f"Change policies/{app}.toml.")) from error
+        except ValueError as error:
+            detail = f"The policy of {app} can't be used: {error}."
+            raise PolicyError(Refusal(code="invalid", detail=detail, hint=f"Change policies/{app}.toml.")) from error
+        return credentials, label, unique_id
+
+    async def _write(self, draft: _Draft, draft_id: str) -> Connected:
+        """Store it over the connection of the same account or id, else as a new one."""
+        for _ in range(TRIES):
+            target = await self._connections.find(draft.app, draft.unique_id) if draft.unique_id else None
+            target_id = target.id if target else draft.wanted
+            try:
+                if target_id is not None and await self._update(target_id, draft):
+                    return await self._connected(target_id, created=False)
+                await self._insert(draft_id, draft)
+                return await self._connected(draft_id, created=True)
+            except ConflictError:  # somebody else connected this account, or took this id, just now
+                await self._standing(draft.app, draft.wanted)
+        detail = f"The account is being connected by somebody else at the same time, or {draft_id} was taken."
+        raise ClientError(Refusal(code="conflict", detail=detail, hint="Try again."))
+
+    async def _update(self, connection_id: str, draft: _Draft) -> bool:
+        # Setting credentials is taking over: a refresh that is under way with the old ones can't write over these.
+        return await self._connections.update(
+            connection_id,
+            label=draft.label or connection_id,
+            unique_id=draft.unique_id,
+            status=Status.ACTIVE,
+            reason=None,
+            fields=self._safe.seal_fields(connection_id, draft.fields),
+            credentials=self._safe.seal_credentials(connection_id, draft.credentials),
+            expires_at=draft.expires_at,
+            retry_at=None,
+            failures=0,
+            updated_at=self._clock(),
+        )
+
+    async def _insert(self, connection_id: str, draft: _Draft) -> None:
+        now = self._clock()
+        await self._connections.insert(
+            ConnectionRow(
+                id=connection_id,
+                app=draft.app,
+                label=draft.label or connection_id,
+                unique_id=draft.unique_id,
+                status=Status.ACTIVE,
+                fields=self._safe.seal_fields(connection_id, draft.fields),
+                credentials=self._safe.seal_credentials(connection_id, draft.credentials),
+                token_version=1,
+                expires_at=draft.expires_at,
+                created_at=now,
+                updated_at=now,
+                created_by=draft.actor,
+            )
+        )
+
+    async def _connected(self, connection_id: str, *, created: bool) -> Connected:
+        row = await self._connections.get(connection_id)
+        if row is None:
+            detail = f"The connection {connection_id} was deleted while it was made."
+            raise ClientError(Refusal(code="conflict", detail=detail, hint="Try again."))
+        return Connected(row=row, created=created)
+
+    def _new_id(self, app: str) -> str:
+        """Return an id such as `github-7f3k2q`: readable, and not to be guessed by counting."""
+        tail = base64.b32encode(self._entropy(5)).decode().lower()[:6]
+        return f"{app[:57]}-{tail}"
+
+
+def _names(policy: Policy, context: Context) -> tuple[str, str | None]:
+    return label_of(policy, context), unique_id_of(policy, context)
+
+
+def _validated(policy: Policy, given: Mapping[str, str]) -> dict[str, str]:
+    values, errors = validate_fields(policy, given)
+    if errors:
+        listed = tuple({"path": f"fields.{name}", "message": message} for name, message in errors.items())
+        detail = (
+            "Some fields are not right: " + "; ".join(f"{name} {message}" for name, message in errors.items()) + "."
+        )
+        raise ClientError(Refusal(code="invalid", detail=detail, errors=listed))
+    return values
+
+
+def _secrets(policy: Policy, values: Mapping[str, str]) -> dict[str, Secret]:
+    """Return the values that must not be seen: secret fields, one-time ones, and a password in any case."""
+    hidden = {field.name for field in policy.fields if field.secret or field.once} | {"password"}
+    return {name: Secret(value) for name, value in values.items() if name in hidden}
+
+
+def _kept_fields(policy: Policy, fields: Mapping[str, str]) -> dict[str, str]:
+    once = {field.name for field in policy.fields if field.once}
+    return {name: value for name, value in fields.items() if name not in once}
+
+
+def _kept(policy: Policy, credentials: Credentials) -> Credentials:
+    """Return what is to be stored: nothing that is used once, and no password where a refresh token does its work."""
+    for field in policy.fields:
+        if field.once:
+            credentials = credentials.without(field.name)
+    if policy.auth.grant is Grant.PASSWORD and credentials.refresh_token is not None:
+        credentials = credentials.without("password")
+    return credentials

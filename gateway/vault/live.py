@@ -1,0 +1,187 @@
+"""A connection ready for use: everything a request needs, made once for each version of its token."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from gateway.errors import Refusal
+from gateway.http.scrub import Scrubber
+from gateway.keyring import KeyringError
+from gateway.oauth.expiry import renewal
+from gateway.policy.fields import base_url, with_defaults
+from gateway.policy.inject import Injection, render
+from gateway.policy.match import Matcher
+from gateway.policy.model import Grant, Policy, Script
+from gateway.policy.template import MissingValue
+from gateway.policy.value import leaves
+from gateway.store.rows import ConnectionRow, Status
+from gateway.vault.credentials import Credentials, Safe
+
+NOTHING_ALLOWED = Matcher((), (), None, None)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Live:
+    """What the data plane uses. Only `renew_at` ever changes; a new token is a new object.
+
+    `refusal` says why nothing can be sent (then `injection` is None); it comes before everything else. Times are epoch
+    seconds: the token expires at `expires_at` (None: nobody said), is renewed ahead from `renew_at`, and after a
+    failure the provider isn't asked before `retry_at`.
+    """
+
+    connection_id: str
+    app: str
+    status: Status
+    reason: str | None
+    token_version: int
+    policy: Policy | None
+    matcher: Matcher
+    injection: Injection | None
+    scrubber: Scrubber
+    base_url: str | None
+    cookies: bool
+    scrub_body: bool
+    expires_at: float | None
+    renew_at: float | None
+    retry_at: float | None
+    refreshable: bool
+    refusal: Refusal | None
+
+
+async def compile_live(
+    row: ConnectionRow, policy: Policy | None, *, safe: Safe, random: Random, public_url: str
+) -> Live:
+    """Make a row ready for use. A policy with JavaScript is rendered in a thread: it may take 50 ms."""
+
+    def build() -> Live:
+        return _compile(row, policy, safe=safe, random=random, public_url=public_url)
+
+    if policy is not None and has_scripts(policy):
+        return await asyncio.to_thread(build)
+    return build()
+
+
+def has_scripts(policy: Policy) -> bool:
+    """Whether any injected value is JavaScript."""
+    values: Mapping[str, Any] = {**policy.inject.headers, **policy.inject.query, **policy.inject.body}
+    return any(isinstance(leaf, Script) for _, leaf in leaves(values, ""))
+
+
+def can_refresh(policy: Policy, credentials: Credentials) -> bool:
+    """Whether there is anything to get a new token with: a refresh token, the client's own right, a kept password."""
+    match policy.auth.grant:
+        case Grant.CLIENT_CREDENTIALS:
+            return True
+        case Grant.PASSWORD if credentials.secrets.get("password"):
+            return True
+        case Grant.API_KEY | Grant.BASIC | Grant.NONE:
+            return False
+    return credentials.refresh_token is not None and policy.refresh_endpoint is not None
+
+
+def not_usable(row: ConnectionRow, public_url: str) -> Refusal | None:
+    """Return why a row that isn't active can't be used; None: it can."""
+    match row.status:
+        case Status.ACTIVE:
+            return None
+        case Status.NEEDS_REAUTHORIZATION:
+            detail = f"The connection {row.id} needs a person to sign in again. {row.reason or ''}".strip()
+        case Status.PENDING:
+            detail = f"The connection {row.id} was begun and not finished."
+        case Status.DISCONNECTED:
+            return Refusal(code="connection_not_permitted", detail=f"The connection {row.id} is disconnected.")
+    hint = f"Make a new link with `gateway connect {row.app} --id {row.id}`"
+    hint += f" or at {public_url}." if public_url else "."
+    return Refusal(code="reauthorization_required", detail=detail, hint=hint)
+
+
+def _compile(row: ConnectionRow, policy: Policy | None, *, safe: Safe, random: Random, public_url: str) -> Live:
+    refusal = not_usable(row, public_url)
+    if policy is None:
+        return _refusing(row, None, refusal or _no_policy(row))
+    if refusal is not None:
+        return _refusing(row, policy, refusal)
+    try:
+        credentials = safe.open_credentials(row)
+        fields = safe.open_fields(row)
+        context = credentials.context(policy, fields, row.id)
+        injection = render(policy, context)
+        matcher = Matcher.compile(policy.allow, with_defaults(policy, fields))
+        base = base_url(policy, with_defaults(policy, fields))
+    except KeyringError as error:
+        detail = f"The credentials of {row.id} can't be opened: {error}."
+        return _refusing(row, policy, Refusal(code="internal", detail=detail))
+    except MissingValue as error:
+        return _refusing(row, policy, _missing(row, error))
+    except ValueError as error:
+        detail = f"The policy of {row.app} can't be used for {row.id}: {error}."
+        hint = f"Change policies/{row.app}.toml."
+        return _refusing(row, policy, Refusal(code="internal", detail=detail, hint=hint))
+    return Live(
+        connection_id=row.id,
+        app=row.app,
+        status=row.status,
+        reason=row.reason,
+        token_version=row.token_version,
+        policy=policy,
+        matcher=matcher,
+        injection=injection,
+        scrubber=Scrubber(injection.secrets),
+        base_url=base,
+        cookies=policy.allow.cookies,
+        scrub_body=policy.allow.scrub_body,
+        expires_at=row.expires_at,
+        renew_at=_renew_at(row, policy, credentials, random),
+        retry_at=row.retry_at,
+        refreshable=can_refresh(policy, credentials),
+        refusal=None,
+    )
+
+
+def _renew_at(row: ConnectionRow, policy: Policy, credentials: Credentials, random: Random) -> float | None:
+    endpoint = policy.refresh_endpoint
+    if row.expires_at is None or endpoint is None or not can_refresh(policy, credentials):
+        return None
+    issued_at = credentials.issued_at if credentials.issued_at is not None else row.updated_at
+    at = renewal(issued_at=issued_at, expires_at=row.expires_at, margin=endpoint.margin, jitter=random.uniform(-1, 1))
+    return max(at, row.retry_at or 0.0)
+
+
+def _refusing(row: ConnectionRow, policy: Policy | None, refusal: Refusal) -> Live:
+    return Live(
+        connection_id=row.id,
+        app=row.app,
+        status=row.status,
+        reason=row.reason,
+        token_version=row.token_version,
+        policy=policy,
+        matcher=NOTHING_ALLOWED,
+        injection=None,
+        scrubber=Scrubber(()),
+        base_url=None,
+        cookies=False,
+        scrub_body=False,
+        expires_at=None,
+        renew_at=None,
+        retry_at=row.retry_at,
+        refreshable=False,
+        refusal=refusal,
+    )
+
+
+def _no_policy(row: ConnectionRow) -> Refusal:
+    return Refusal(
+        code="target_not_allowed",
+        detail=f"The policy of the app {row.app} is not there, so nothing is allowed for {row.id}.",
+        hint=f"Put policies/{row.app}.toml back; the connection is as it was.",
+    )
+
+
+def _missing(row: ConnectionRow, error: MissingValue) -> Refusal:
+    return Refusal(
+        code="reauthorization_required",
+        detail=f"The connection {row.id} can't be used: {error}.",
+        hint=f"Connect it again with `gateway connect {row.app} --id {row.id}`, or change policies/{row.app}.toml.",
+    )

@@ -1,0 +1,129 @@
+"""The test call: one request with the connection's own injection, which shows that its credentials work."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.errors import PolicyError, Refusal, UpstreamError
+from gateway.http.target import Target, parse_target
+from gateway.oauth.answer import dig, provider_message
+from gateway.oauth.message import Answer, OutgoingRequest
+from gateway.oauth.redact import redact
+from gateway.policy.context import Context
+from gateway.policy.fields import test_url
+from gateway.policy.inject import Injection, canonical_name, merge_query, render
+from gateway.policy.match import Allowed, Decision, Denied, Matcher
+from gateway.policy.model import Policy, TestCall
+from gateway.policy.value import render_json, render_text
+from gateway.secret import Secret
+from gateway.vault.provider import WayOut
+
+CALL_SECONDS = 20.0
+_OK = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestResult:
+    """What the test API said. `status` is None where it wasn't reached or there is none; `message` is fit to be shown.
+
+    `data` is its JSON, which templates know as `test`.
+    """
+
+    __test__ = False  # not one of pytest's
+
+    ok: bool
+    status: int | None
+    message: str
+    data: Any = field(default=None, repr=False)
+
+
+async def run_test(
+    app: str, policy: Policy, context: Context, *, egress: WayOut, secrets: tuple[Secret, ...] = ()
+) -> TestResult:
+    """Make the policy's test call; without one everything is well. Raises `PolicyError` if it can't even be made.
+
+    `secrets` are taken out of the message, beside those that were sent.
+    """
+    if policy.test is None:
+        return TestResult(ok=True, status=None, message="The policy has no test call.")
+    try:
+        request, plain = await asyncio.to_thread(_build, policy, policy.test, context)
+    except ValueError as error:  # a missing value, a script, a URL that is none with its values
+        raise _unusable(app, str(error)) from error
+    try:
+        answer = await egress.send(request, timeout=CALL_SECONDS, https_only=not plain)
+    except UpstreamError as error:
+        return TestResult(ok=False, status=None, message=error.refusal.detail)
+    return _judge(policy.test, answer, (*request.secrets, *secrets))
+
+
+def _build(policy: Policy, test: TestCall, context: Context) -> tuple[OutgoingRequest, bool]:
+    """Return the request, and whether the policy lets it go over plain http. In a thread: scripts may take 50 ms."""
+    injection = render(policy, context)
+    target = parse_target(test_url(policy, context) or "")
+    fields = {name: value.reveal() if isinstance(value, Secret) else value for name, value in context.fields.items()}
+    target = _allowed(Matcher.compile(policy.allow, fields).decide(test.method, target))
+    query = merge_query(injection, target.query)
+    body = {**render_json(test.body, context), **injection.body} if test.body or test.method != "GET" else {}
+    request = OutgoingRequest(
+        method=test.method,
+        url=target.origin + target.path + ("" if query is None else f"?{query}"),
+        headers=_headers(test, injection, context, has_body=bool(body)),
+        body=json.dumps(body).encode() if body else b"",
+        secrets=injection.secrets,
+    )
+    return request, target.scheme == "http"
+
+
+def _allowed(decision: Decision) -> Target:
+    match decision:
+        case Allowed(target=target):
+            return target
+        case Denied(reason=reason):
+            raise ValueError(f"the policy itself does not allow it: {reason}")
+
+
+def _headers(test: TestCall, injection: Injection, context: Context, *, has_body: bool) -> tuple[tuple[str, str], ...]:
+    own = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if has_body else {})
+    own |= {name: render_text(value, context) for name, value in test.headers.items()}
+    kept = [(name, value) for name, value in own.items() if canonical_name(name.encode()) not in injection.header_names]
+    return (*kept, *((name.decode(), value.decode()) for name, value in injection.headers))
+
+
+def _judge(test: TestCall, answer: Answer, secrets: tuple[Secret, ...]) -> TestResult:
+    data = _parse(answer)
+    expected = answer.status in test.expect.status if test.expect.status else answer.status in _OK
+    if not expected:
+        words = provider_message(data, None, secrets) if data is not None else _text(answer, secrets)
+        message = f"The test call answered {answer.status}" + (f": {words}" if words else ".")
+        return TestResult(ok=False, status=answer.status, message=message)
+    if test.expect.path is not None and dig(data, test.expect.path) is None:
+        words = provider_message(data, None, secrets) if data is not None else None
+        message = f"The test call answered {answer.status} without a value at {test.expect.path!r}"
+        message += f": {words}" if words else "."
+        return TestResult(ok=False, status=answer.status, message=message)
+    return TestResult(ok=True, status=answer.status, message=f"The test call answered {answer.status}.", data=data)
+
+
+def _parse(answer: Answer) -> Mapping[str, Any] | list[Any] | None:
+    try:
+        data = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return data if isinstance(data, dict | list) else None
+
+
+def _text(answer: Answer, secrets: tuple[Secret, ...]) -> str | None:
+    """Return the words of an answer that is plain text; nobody wants to read HTML."""
+    if answer.media_type != "text/plain":
+        return None
+    return redact(answer.body.decode(errors="replace"), secrets) or None
+
+
+def _unusable(app: str, why: str) -> PolicyError:
+    refusal = Refusal(
+        code="invalid", detail=f"The test call of {app} can't be made: {why}.", hint=f"Change policies/{app}.toml."
+    )
+    return PolicyError(refusal)

@@ -1,0 +1,179 @@
+"""The calls to a provider's token and revocation endpoints. A failure of any kind is a value: `TokenRefused`."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+from gateway.errors import PolicyError, Refusal, UpstreamError
+from gateway.oauth import grants
+from gateway.oauth.answer import TokenAnswer, TokenRefused, read_revocation, read_token
+from gateway.oauth.endpoint import ClientCredentials, Endpoint, ParamValue
+from gateway.oauth.message import Answer, OutgoingRequest
+from gateway.policy.context import Context
+from gateway.policy.model import Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
+from gateway.policy.template import MissingValue
+from gateway.policy.url import UrlTemplate
+from gateway.policy.value import render_text
+from gateway.secret import Secret
+from gateway.vault.credentials import Credentials
+from gateway.vault.sources import Sources
+
+CALL_SECONDS = 20.0  # design.md, "Tokens": well under the lease, so that an answer still finds its fence
+
+
+class WayOut(Protocol):
+    """The part of `Egress` that is used here."""
+
+    async def send(
+        self,
+        request: OutgoingRequest,
+        *,
+        timeout: float,  # noqa: ASYNC109 -- as in Egress
+        limit: int = ...,
+        https_only: bool = ...,
+    ) -> Answer:
+        """Send a request and return its answer. Raises `UpstreamError`."""
+
+
+class Provider:
+    """Asks a provider for tokens. `clock` gives epoch seconds."""
+
+    def __init__(self, *, egress: WayOut, sources: Sources, clock: Callable[[], float]) -> None:
+        self._egress = egress
+        self._sources = sources
+        self._clock = clock
+
+    async def ask(
+        self, app: str, policy: Policy, context: Context, *, within: float = CALL_SECONDS
+    ) -> TokenAnswer | TokenRefused:
+        """Ask anew, in the client's own name or with the password. Raises `PolicyError`, `StoreError`."""
+        if policy.auth.token is None:
+            raise _unusable(app, "has no [auth.token]")
+        client, endpoint = await self._prepare(app, policy, policy.auth.token, context)
+        if policy.auth.grant is Grant.PASSWORD:
+            username, password = context.fields.get("username"), context.fields.get("password")
+            if not username or not password:
+                return TokenRefused(error="no_password", detail="There is no user name and password to ask with.")
+            request = grants.password_request(
+                endpoint, client, username=_plain(username), password=Secret(_plain(password))
+            )
+        elif client is None:
+            raise _unusable(app, "has no auth.client_id")
+        else:
+            request = grants.client_credentials_request(endpoint, client)
+        return await self._tokens(request, endpoint, within)
+
+    async def refresh(
+        self, app: str, policy: Policy, context: Context, *, refresh_token: Secret, within: float = CALL_SECONDS
+    ) -> TokenAnswer | TokenRefused:
+        """Ask with the refresh token. Raises `PolicyError`, `StoreError`."""
+        described = policy.refresh_endpoint
+        if described is None:
+            raise _unusable(app, "has neither [auth.refresh] nor [auth.token]")
+        client, endpoint = await self._prepare(app, policy, described, context)
+        request = grants.refresh_request(endpoint, client, refresh_token=refresh_token)
+        return await self._tokens(request, endpoint, within)
+
+    async def revoke(self, app: str, policy: Policy, context: Context, credentials: Credentials) -> TokenRefused | None:
+        """Take the token back that the policy names. None: it is of no use any more. Raises as `refresh`."""
+        described = policy.auth.revoke
+        if described is None:
+            return None
+        kind = described.token
+        token = credentials.refresh_token if kind == "refresh_token" else credentials.access_token
+        if token is None:
+            kind, token = "access_token", credentials.access_token
+        if token is None:
+            return None
+        client, endpoint = await self._prepare(app, policy, described, context)
+        request = grants.revocation_request(endpoint, client, token=token, hint=kind)
+        try:
+            answer = await self._egress.send(request, timeout=CALL_SECONDS)
+        except UpstreamError as error:
+            return _unreached(error)
+        return read_revocation(answer, endpoint, now=self._clock(), secrets=request.secrets)
+
+    async def _tokens(self, request: OutgoingRequest, endpoint: Endpoint, within: float) -> TokenAnswer | TokenRefused:
+        now = self._clock()  # before the call: a token's life is counted from no later than its making
+        try:
+            answer = await self._egress.send(request, timeout=within)
+        except UpstreamError as error:
+            return _unreached(error)
+        return read_token(answer, endpoint, now=now, secrets=request.secrets)
+
+    async def _prepare(
+        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context
+    ) -> tuple[ClientCredentials | None, Endpoint]:
+        client = await self._sources.client(app, policy, context)
+        try:
+            endpoint = await asyncio.to_thread(_render, policy, described, context)
+        except ValueError as error:  # a missing value, a URL that is none with its values, a script
+            raise _unusable(app, f"can't be used: {error}") from error
+        return client, endpoint
+
+
+def _render(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context) -> Endpoint:
+    """Render an endpoint's templates and scripts; in a thread, for a script may take 50 ms."""
+    url = UrlTemplate.parse(described.url).render(context)
+    params = _render_params(policy, described.params, context)
+    headers = {name: _render_value(value, context) for name, value in described.headers.items()}
+    if isinstance(described, RevokeEndpoint):
+        standing = policy.auth.token.client_auth if policy.auth.token else "basic"
+        return Endpoint(url=url, client_auth=described.client_auth or standing, params=params, headers=headers)
+    return Endpoint(
+        url=url,
+        client_auth=described.client_auth,
+        format=described.format,
+        params=params,
+        headers=headers,
+        response=described.response,
+        success_when=described.success_when,
+        error=described.error,
+        default_ttl=_default_ttl(policy),
+    )
+
+
+def _render_params(
+    policy: Policy, params: Mapping[str, str | Script | Literal[False]], context: Context
+) -> dict[str, ParamValue]:
+    """Render the parameters. One that needs a field which may be left out, or is used once, is left out without it."""
+    absent = {field.name for field in policy.fields if field.once or not field.required}
+    rendered: dict[str, ParamValue] = {}
+    for name, value in params.items():
+        if value is False:
+            rendered[name] = False
+            continue
+        try:
+            rendered[name] = _render_value(value, context)
+        except MissingValue as error:
+            if error.path.removeprefix("authData.").removeprefix("fields.") not in absent:
+                raise
+    return rendered
+
+
+def _render_value(value: str | Script, context: Context) -> str | Secret:
+    """Return the text, as a `Secret` if one went into it."""
+    seen = len(context.used)
+    text = render_text(value, context)
+    return Secret(text) if len(context.used) > seen else text
+
+
+def _default_ttl(policy: Policy) -> float | None:
+    """Return the policy's own default; None where it names none, so that a JWT's `exp` and the 401 have their say."""
+    for section in (policy.auth.refresh, policy.auth.token):
+        if section is not None and "default_ttl" in section.model_fields_set and section.default_ttl is not None:
+            return section.default_ttl
+    return None
+
+
+def _plain(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _unreached(error: UpstreamError) -> TokenRefused:
+    return TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
+
+
+def _unusable(app: str, why: str) -> PolicyError:
+    refusal = Refusal(code="invalid", detail=f"The policy of {app} {why}.", hint=f"Change policies/{app}.toml.")
+    return PolicyError(refusal)

@@ -1,0 +1,331 @@
+"""One refresh at a time for a connection: a flight in this process, and the lease row for all the others.
+
+    flight    the first who needs a new token starts a task; everyone else waits for that task, and whoever goes away
+              takes nothing with them: the task goes on, and the tokens land in the store
+    lease     the task takes the lease row with a fencing number and commits: it holds no database connection while it
+              calls
+    losers    wait for the new token version, woken by the change feed, looking themselves now and then
+
+A flight ends with a value: the new `Live`, or the `Refusal` that everyone who waits is given.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from random import Random
+from typing import Protocol
+
+import structlog
+
+from gateway.errors import GatewayError, Refusal
+from gateway.keyring import KeyringError
+from gateway.oauth.answer import TokenAnswer, TokenRefused
+from gateway.policy.model import Grant, Policy
+from gateway.store.connections import Connections
+from gateway.store.rows import ConnectionRow, Status
+from gateway.vault.commit import LEASE_SECONDS, Commits
+from gateway.vault.credentials import Credentials, Safe
+from gateway.vault.live import Live, not_usable
+from gateway.vault.provider import CALL_SECONDS, Provider
+
+WAIT_SECONDS = 2 * LEASE_SECONDS  # that a loser waits: for a lease that lapses, and the next one
+FIRST_LOOK = 0.05  # seconds until a loser looks by itself; the change feed is usually sooner
+LONGEST_LOOK = 0.5
+BACK_OFF_FIRST = 2.0  # seconds after the first failure, doubled with each further one
+BACK_OFF_LONGEST = 300.0
+SHORTEST_CALL = 1.0  # seconds left of the call's time under which a second call isn't begun
+
+_log = structlog.get_logger()
+
+
+class Why(Enum):
+    """What a refresh is for."""
+
+    EXPIRED = "expired"
+    REJECTED = "rejected"  # upstream said 401
+    AHEAD = "ahead"
+    ASKED = "asked"  # by a person or the API: always happens
+
+
+class Policies(Protocol):
+    """The part of `Catalog` that is used here."""
+
+    def get(self, app: str) -> Policy | None:
+        """Return the app's policy."""
+
+
+class Outcomes(Protocol):
+    """The part of `Metrics` that is used here."""
+
+    def refresh(self, outcome: str) -> None:
+        """Count one call of a token endpoint by how it ended."""
+
+
+class Renewals:
+    """Flights and leases.
+
+    `keep` makes a row the Live of this process; `tell` records an event; `orphaned` gets credentials that came for a
+    connection which was ended meanwhile. `clock` gives epoch seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections: Connections,
+        safe: Safe,
+        policies: Policies,
+        provider: Provider,
+        keep: Callable[[ConnectionRow], Awaitable[Live]],
+        tell: Callable[[str, ConnectionRow, str], Awaitable[None]],
+        orphaned: Callable[[ConnectionRow, Policy, Credentials], None],
+        owner: str,
+        clock: Callable[[], float],
+        random: Random,
+        public_url: str,
+        outcomes: Outcomes | None,
+    ) -> None:
+        self._connections = connections
+        self._commits = Commits(connections, owner=owner, clock=clock, random=random)
+        self._safe = safe
+        self._policies = policies
+        self._provider = provider
+        self._keep = keep
+        self._tell = tell
+        self._orphaned = orphaned
+        self._owner = owner
+        self._clock = clock
+        self._random = random
+        self._public_url = public_url
+        self._outcomes = outcomes
+        self._flights: dict[str, asyncio.Task[Live | Refusal]] = {}
+        self._leased: set[asyncio.Task[Live | Refusal]] = set()
+        self._changed: dict[str, asyncio.Event] = {}
+        self._closing = False
+
+    def is_flying(self, connection_id: str) -> bool:
+        """Whether a refresh is under way in this process."""
+        return connection_id in self._flights
+
+    def start(self, connection_id: str, *, seen: int, why: Why) -> asyncio.Task[Live | Refusal]:
+        """Return the flight of a connection, begun if there is none. `seen` is the token version to be replaced.
+
+        Wait for it with `asyncio.shield`: it must outlive whoever waits.
+        """
+        flight = self._flights.get(connection_id)
+        if flight is None:
+            flight = asyncio.create_task(self._fly(connection_id, seen, why), name=f"refresh {connection_id}")
+            self._flights[connection_id] = flight
+            flight.add_done_callback(lambda done: self._landed(connection_id, done))
+        return flight
+
+    def wake(self, connection_id: str) -> None:
+        """Tell a flight that waits for another process's that the row has changed."""
+        event = self._changed.get(connection_id)
+        if event is not None:
+            event.set()
+
+    async def close(self) -> None:
+        """End what only waits; what holds a lease is awaited, for its answer may be a rotated token."""
+        self._closing = True
+        for flight in set(self._flights.values()) - self._leased:
+            flight.cancel()
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+
+    def _landed(self, connection_id: str, done: asyncio.Task[Live | Refusal]) -> None:
+        if self._flights.get(connection_id) is done:
+            del self._flights[connection_id]
+        self._leased.discard(done)
+
+    async def _fly(self, connection_id: str, seen: int, why: Why) -> Live | Refusal:
+        """Keep the promise that a flight ends with a value."""
+        try:
+            if self._closing:
+                return stopping()
+            return await self._renew(connection_id, seen, why)
+        except asyncio.CancelledError:
+            return stopping()
+        except GatewayError as error:
+            _log.warning("token.refresh_failed", connection=connection_id, reason=error.refusal.detail)
+            return error.refusal
+        except Exception:  # noqa: BLE001 -- a fault of ours must not leave callers waiting; it is logged whole
+            _log.exception("token.refresh_broken", connection=connection_id)
+            return Refusal(code="internal", detail=f"The refresh of {connection_id} failed inside the gateway.")
+
+    async def _renew(self, connection_id: str, seen: int, why: Why) -> Live | Refusal:
+        give_up = asyncio.get_running_loop().time() + WAIT_SECONDS
+        pause = FIRST_LOOK
+        self._changed[connection_id] = asyncio.Event()
+        try:
+            while True:
+                row = await self._connections.get(connection_id)
+                settled = self._settled(row, connection_id, seen, why)
+                if isinstance(settled, Refusal):
+                    return settled
+                if settled.token_version > seen:  # somebody else was first: re-reading is all there is to do
+                    return await self._keep(settled)
+                fence = await self._take(settled)
+                if fence is not None:
+                    return await self._leased_renewal(settled, fence)
+                if asyncio.get_running_loop().time() > give_up:
+                    detail = f"Another process has been refreshing {connection_id} for over {WAIT_SECONDS:g} s."
+                    return Refusal(code="refresh_failed", detail=detail, retry_after=1)
+                await self._wait(connection_id, pause)
+                pause = min(pause * 2, LONGEST_LOOK)
+        finally:
+            del self._changed[connection_id]
+
+    def _settled(self, row: ConnectionRow | None, connection_id: str, seen: int, why: Why) -> ConnectionRow | Refusal:
+        """Return the row if a new token may be asked for with it, else why not."""
+        if row is None:
+            return _gone(connection_id)
+        refusal = not_usable(row, self._public_url)
+        asked = why is Why.ASKED and row.status is Status.NEEDS_REAUTHORIZATION
+        if refusal is not None and not asked:
+            return refusal
+        if row.token_version == seen and why is not Why.ASKED and row.retry_at is not None:
+            return paused(row.id, row.reason, row.retry_at, self._clock()) or row
+        return row
+
+    async def _take(self, row: ConnectionRow) -> int | None:
+        now = self._clock()
+        if row.lease_until is not None and row.lease_until >= now:
+            return None  # looking again costs a read; trying to take it would cost everyone a write lock
+        task = asyncio.current_task()
+        if task is not None and not self._closing:
+            self._leased.add(task)  # from here on a shutdown waits for us
+        fence = await self._connections.take_lease(
+            row.id, owner=self._owner, seen_version=row.token_version, now=now, until=now + LEASE_SECONDS
+        )
+        if fence is None and task is not None:
+            self._leased.discard(task)
+        return fence
+
+    async def _wait(self, connection_id: str, seconds: float) -> None:
+        event = self._changed[connection_id]
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return
+        event.clear()
+
+    async def _leased_renewal(self, row: ConnectionRow, fence: int) -> Live | Refusal:
+        """Ask the provider, and write down what came of it. The lease is ours."""
+        policy = self._policies.get(row.app)
+        try:
+            if policy is None:
+                answer: TokenAnswer | TokenRefused = TokenRefused(
+                    error="no_policy", detail=f"The policy of the app {row.app} is not there."
+                )
+                credentials = Credentials()
+            else:
+                credentials = self._safe.open_credentials(row)
+                answer = await self._ask(row, policy, credentials)
+        except KeyringError as error:
+            answer = TokenRefused(error="sealed", detail=f"The credentials can't be opened: {error}.")
+        except GatewayError as error:
+            answer = TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
+        self._count("refreshed" if isinstance(answer, TokenAnswer) else answer.error)
+        if isinstance(answer, TokenAnswer) and policy is not None:
+            return await self._succeeded(row, fence, policy, credentials.renewed(answer, now=self._clock()), answer)
+        assert isinstance(answer, TokenRefused)  # noqa: S101 -- tokens without a policy can't be
+        return await self._failed(row, fence, answer)
+
+    async def _ask(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> TokenAnswer | TokenRefused:
+        """Ask with the refresh token; where there is none, or it is spent, anew if the grant can."""
+        context = credentials.context(policy, self._safe.open_fields(row), row.id)
+        deadline = asyncio.get_running_loop().time() + CALL_SECONDS
+        anew = policy.auth.grant is Grant.CLIENT_CREDENTIALS or (
+            policy.auth.grant is Grant.PASSWORD and credentials.secrets.get("password") is not None
+        )
+        if credentials.refresh_token is not None:
+            answer = await self._provider.refresh(
+                row.app, policy, context, refresh_token=credentials.refresh_token, within=CALL_SECONDS
+            )
+            spent = isinstance(answer, TokenRefused) and answer.final
+            left = deadline - asyncio.get_running_loop().time()
+            if not (spent and anew) or left < SHORTEST_CALL:
+                return answer
+        elif anew:
+            left = CALL_SECONDS
+        else:
+            return TokenRefused(
+                error="no_refresh_token",
+                detail="The token is of no use any more, and the provider gave nothing to renew it with.",
+                final=True,
+            )
+        return await self._provider.ask(row.app, policy, context, within=left)
+
+    async def _succeeded(
+        self, row: ConnectionRow, fence: int, policy: Policy, credentials: Credentials, answer: TokenAnswer
+    ) -> Live | Refusal:
+        if credentials.refresh_token is not None and policy.auth.grant is Grant.PASSWORD:
+            credentials = credentials.without("password")
+        sealed = self._safe.seal_credentials(row.id, credentials)
+        written = await self._commits.tokens(row, fence, credentials=sealed, expires_at=answer.expires_at)
+        standing = await self._connections.get(row.id)
+        refusal = _gone(row.id) if standing is None else not_usable(standing, self._public_url)
+        if not written:
+            _log.warning("token.superseded", connection=row.id, app=row.app)
+            if standing is None or standing.status is Status.DISCONNECTED:
+                self._orphaned(row, policy, credentials)
+        if standing is None or refusal is not None:
+            return refusal or _gone(row.id)
+        _log.info("token.refreshed", connection=row.id, app=row.app, expires_at=standing.expires_at)
+        return await self._keep(standing)
+
+    async def _failed(self, row: ConnectionRow, fence: int, answer: TokenRefused) -> Refusal:
+        failures = row.failures + 1
+        pause = max(back_off(failures, self._random), answer.retry_after or 0.0)
+        retry_at = None if answer.final else self._clock() + pause
+        status = Status.NEEDS_REAUTHORIZATION if answer.final else None
+        ours = await self._commits.failure(
+            row, fence, reason=answer.detail, retry_at=retry_at, failures=failures, status=status
+        )
+        _log.warning("token.refresh_failed", connection=row.id, app=row.app, error=answer.error, reason=answer.detail)
+        if ours and answer.final:
+            await self._tell("connection.needs_reauthorization", row, answer.detail)
+        standing = await self._connections.get(row.id)
+        if standing is not None and standing.status is not Status.DISCONNECTED:
+            await self._keep(standing)
+            refusal = not_usable(standing, self._public_url)
+            if refusal is not None:
+                return refusal
+        return paused(row.id, answer.detail, retry_at, self._clock()) or Refusal(
+            code="refresh_failed", detail=_sentence(row.id, answer.detail)
+        )
+
+    def _count(self, outcome: str) -> None:
+        if self._outcomes is not None:
+            self._outcomes.refresh(outcome)
+
+
+def back_off(failures: int, random: Random) -> float:
+    """Return the seconds until the next try after so many failures: 2, 4, 8 … 300, less up to a quarter by chance."""
+    longest = min(BACK_OFF_FIRST * float(1 << min(failures - 1, 20)), BACK_OFF_LONGEST)
+    return longest * random.uniform(0.75, 1.0)
+
+
+def paused(connection_id: str, reason: str | None, retry_at: float | None, now: float) -> Refusal | None:
+    """Return the refusal of a connection whose provider isn't to be asked yet; None: it may be."""
+    if retry_at is None or retry_at <= now:
+        return None
+    return Refusal(
+        code="refresh_failed",
+        detail=_sentence(connection_id, reason),
+        retry_after=max(1, math.ceil(retry_at - now)),
+    )
+
+
+def _gone(connection_id: str) -> Refusal:
+    return Refusal(code="connection_not_permitted", detail=f"There is no connection {connection_id}.")
+
+
+def _sentence(connection_id: str, reason: str | None) -> str:
+    return f"The token of {connection_id} could not be refreshed. {reason or ''}".strip()
+
+
+def stopping() -> Refusal:
+    """Return the refusal of everything that a stopping gateway doesn't begin."""
+    return Refusal(code="overloaded", detail="The gateway is stopping.", retry_after=1)
