@@ -5,6 +5,8 @@ is a `Wire`, and `tunnel` says what a CONNECT has settled.
 """
 
 import asyncio
+import socket
+import struct
 from collections import deque
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.proxy.server import Listener
     from gateway.proxy.tls import Wire
 
+_RESET = struct.pack("ii", 1, 0)  # linger for no time: close(2) resets
 _LINGER = 2.0  # seconds that a caller may go on sending what nobody reads, so that it sees the answer and no reset
 _MAX_WAITING = 64  # pipelined requests that wait their turn
 
@@ -255,9 +258,11 @@ class CallerConnection(asyncio.Protocol):
             self._wire.write_eof()
 
     def abort(self) -> None:
-        """Cut the connection, so that the caller sees no clean end."""
+        """Cut the connection with a reset, so that no caller can take what it has for a whole answer."""
         self._halted = True
         if self._wire is not None:
+            if sock := self._wire.get_extra_info("socket"):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._wire.abort()
 
     def close(self) -> None:

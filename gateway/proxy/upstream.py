@@ -234,8 +234,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Read the head and hand it on."""
         parser = self._parser
         receiver = self._receiver
-        if receiver is None:
+        if receiver is None or self._finished:
             return
+        if sum(len(name) + len(value) + 4 for name, value in self._headers) > self._max_head:
+            raise ResponseInvalid("its header fields are over the limit")
         head = read_response_head(
             status=parser.get_status_code(),
             reason=self._reason,

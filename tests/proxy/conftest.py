@@ -1,0 +1,30 @@
+"""A gateway, a service behind it and a caller before it, for each test."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.harness import Caller, Gateway, Service, running, settings
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    one = Service()
+    await one.start()
+    yield one
+    await one.stop()
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, service: Service) -> AsyncIterator[Gateway]:
+    async with running(settings(tmp_path), service) as one:
+        one.connect()
+        yield one
+
+
+@pytest.fixture
+async def caller(gateway: Gateway) -> AsyncIterator[Caller]:
+    one = await gateway.open()
+    yield one
+    await one.close()

@@ -1,0 +1,562 @@
+"""The pipeline, as transcripts: what a caller sends, what reaches upstream, what comes back."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import pytest
+
+from gateway.errors import AuthorizationServerError, Refusal
+from tests.proxy.harness import OK, TOKEN, Caller, Gateway, make_live
+
+
+def problem(answer: bytes) -> tuple[int, dict[str, str]]:
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert b"application/problem+json" in head
+    assert b"\r\nProxy-Status: connection-gateway; error=" in head
+    return int(head[9:12]), json.loads(content)
+
+
+async def test_a_tagged_request_arrives_with_its_credential_and_nothing_of_ours(
+    gateway: Gateway, caller: Caller
+) -> None:
+    answer = await caller.ask(gateway.request(headers=b"Accept: */*\r\nauthorization: mine\r\nX-Connection-Id: x\r\n"))
+    assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 gateway-test\r\n\r\nok"
+    assert gateway.service.requests == [
+        b"GET /v1/users HTTP/1.1\r\n"
+        b"Host: 127.0.0.1:%d\r\n"
+        b"Accept: */*\r\n"
+        b"Authorization: Bearer tok_abcdefgh\r\n"
+        b"Via: 1.1 gateway-test\r\n\r\n" % gateway.service.port
+    ]
+
+
+async def test_a_caller_and_its_upstream_connection_are_kept_for_the_next_request(
+    gateway: Gateway, caller: Caller
+) -> None:
+    for _ in range(3):
+        assert (await caller.ask(gateway.request())).endswith(b"ok")
+    assert gateway.service.connections == 1
+
+
+async def test_content_of_a_known_length_arrives_as_it_was_sent(gateway: Gateway, caller: Caller) -> None:
+    content = bytes(range(256)) * 300
+    await caller.ask(gateway.request("POST", headers=b"Content-Length: %d\r\n" % len(content), content=content))
+    head, _, received = gateway.service.requests[0].partition(b"\r\n\r\n")
+    assert received == content
+    assert b"\r\nContent-Length: 76800\r\n" in head
+
+
+async def test_chunked_content_arrives_chunked_and_its_trailers_are_dropped(gateway: Gateway, caller: Caller) -> None:
+    content = b"3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Trailer: 1\r\n\r\n"
+    await caller.ask(gateway.request("POST", headers=b"Transfer-Encoding: chunked\r\n", content=content))
+    head, _, received = gateway.service.requests[0].partition(b"\r\n\r\n")
+    assert received == b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    assert b"Trailer" not in head
+
+
+async def test_pipelined_requests_are_answered_in_their_order(gateway: Gateway, caller: Caller) -> None:
+    gateway.service.script = [OK.replace(b"ok", b"%02d" % number) for number in range(5)]
+    await caller.send(b"".join(gateway.request(path=f"/v1/{number}") for number in range(5)))
+    answers = [await caller.receive() for _ in range(5)]
+    assert [answer[-2:] for answer in answers] == [b"00", b"01", b"02", b"03", b"04"]
+    assert [request.split()[1] for request in gateway.service.requests] == [b"/v1/%d" % number for number in range(5)]
+
+
+async def test_pipelined_content_waits_for_its_turn(gateway: Gateway, caller: Caller) -> None:
+    post = gateway.request("POST", headers=b"Content-Length: 3\r\n", content=b"abc")
+    await caller.send(gateway.request() + post + gateway.request())
+    for _ in range(3):
+        assert (await caller.receive()).endswith(b"ok")
+    assert gateway.service.requests[1].endswith(b"\r\n\r\nabc")
+
+
+@pytest.mark.parametrize(
+    ("answer", "seen"),
+    [
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n",
+            b"3\r\nabc\r\n0\r\n\r\n",
+        ),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", b""),
+        (b"HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n", b""),
+    ],
+)
+async def test_answers_are_framed_anew(gateway: Gateway, caller: Caller, answer: bytes, seen: bytes) -> None:
+    gateway.service.script = [answer, OK]
+    assert (await caller.ask(gateway.request())).partition(b"\r\n\r\n")[2] == seen
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+
+
+async def test_an_answer_to_head_has_no_content_and_the_connection_goes_on(gateway: Gateway, caller: Caller) -> None:
+    gateway.service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n", OK]
+    await caller.send(gateway.request("HEAD") + gateway.request())
+    head = await caller.reader.readuntil(b"\r\n\r\n")
+    assert b"Content-Length: 100" in head
+    assert (await caller.receive()).endswith(b"ok")
+
+
+async def test_content_that_ends_with_the_connection_is_chunked_for_the_caller(
+    gateway: Gateway, caller: Caller
+) -> None:
+    async def until_close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        await writer.drain()
+        writer.close()
+
+    gateway.service.script = [until_close]
+    answer = await caller.ask(gateway.request())
+    assert answer.endswith(b"\r\n\r\n9\r\nall of it\r\n0\r\n\r\n")
+
+
+async def test_a_truncated_answer_cuts_the_callers_connection(gateway: Gateway, caller: Caller) -> None:
+    async def truncated(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")
+        await writer.drain()
+        writer.close()
+
+    gateway.service.script = [truncated]
+    await caller.send(gateway.request())
+    with pytest.raises(ConnectionResetError):
+        while await caller.reader.read(100):
+            pass
+
+
+@pytest.mark.parametrize(
+    "surplus",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", b"garbage", b"\r\n\r\nmore"],
+)
+async def test_bytes_behind_an_answer_never_reach_the_next_caller(
+    gateway: Gateway, caller: Caller, surplus: bytes
+) -> None:
+    gateway.service.script = [OK + surplus, OK]
+    assert (await caller.ask(gateway.request())).endswith(b"\r\n\r\nok")
+    assert (await caller.ask(gateway.request())).endswith(b"\r\n\r\nok")
+    assert gateway.service.connections == 2
+
+
+async def test_surplus_behind_an_answer_to_head_ends_the_upstream_connection(gateway: Gateway, caller: Caller) -> None:
+    gateway.service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison", OK]
+    await caller.send(gateway.request("HEAD") + gateway.request())
+    await caller.reader.readuntil(b"\r\n\r\n")
+    assert (await caller.receive()).endswith(b"\r\n\r\nok")
+    assert gateway.service.connections == 2
+
+
+async def test_interim_answers_are_relayed(gateway: Gateway, caller: Caller) -> None:
+    gateway.service.script = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK]
+    await caller.send(gateway.request())
+    assert await caller.receive() == b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    assert (await caller.receive()).endswith(b"ok")
+
+
+async def test_expect_continue_is_passed_on_and_the_content_waits(gateway: Gateway, caller: Caller) -> None:
+    async def expecting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        gateway.service.requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        gateway.service.requests.append(await reader.readexactly(3))
+        writer.write(OK)
+        await writer.drain()
+
+    gateway.service.raw = expecting
+    await caller.send(gateway.request("POST", headers=b"Expect: 100-continue\r\nContent-Length: 3\r\n"))
+    assert await caller.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await caller.send(b"abc")
+    assert (await caller.receive()).endswith(b"ok")
+    assert b"\r\nExpect: 100-continue\r\n" in gateway.service.requests[0]
+    assert gateway.service.requests[1] == b"abc"
+
+
+async def test_a_caller_that_goes_away_ends_the_upstream_request(gateway: Gateway, caller: Caller) -> None:
+    async def never(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    gateway.service.script = [never]
+    await caller.send(gateway.request())
+    await gateway.service.arrived.wait()
+    await caller.close()
+    async with asyncio.timeout(5):
+        await gateway.service.closed.wait()
+
+
+async def test_an_early_answer_is_relayed_at_once_and_the_connection_ends(gateway: Gateway, caller: Caller) -> None:
+    async def impatient(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        await reader.read()
+
+    gateway.service.raw = impatient
+    answer = await caller.ask(gateway.request("POST", headers=b"Content-Length: 1000\r\n", content=b"abc"))
+    assert answer.startswith(b"HTTP/1.1 413 Too Large\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert await caller.rest() == b""
+
+
+async def test_an_idle_connection_that_upstream_closed_is_replaced(gateway: Gateway, caller: Caller) -> None:
+    async def once(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(OK)
+        await writer.drain()
+
+    async def close_unanswered(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    gateway.service.script = [once, close_unanswered, OK]
+    await caller.ask(gateway.request())
+    content = gateway.request("POST", headers=b"Content-Length: 3\r\n", content=b"abc")
+    assert (await caller.ask(content)).endswith(b"ok")
+    assert gateway.service.connections == 2
+    assert [request[-3:] for request in gateway.service.requests[1:]] == [b"abc", b"abc"]
+
+
+async def test_a_new_connection_that_closes_unanswered_is_not_tried_again(gateway: Gateway, caller: Caller) -> None:
+    async def close_unanswered(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    gateway.service.script = [close_unanswered]
+    status, body = problem(await caller.ask(gateway.request()))
+    assert (status, body["code"]) == (502, "upstream_protocol")
+    assert len(gateway.service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Long: " + b"a" * 70_000 + b"\r\n\r\n",
+    ],
+    ids=["two lengths", "two content lengths", "gzip coding", "folded", "not HTTP", "unasked switch", "long head"],
+)
+async def test_an_invalid_answer_is_said_to_be_one(gateway: Gateway, caller: Caller, answer: bytes) -> None:
+    gateway.service.script = [answer]
+    status, body = problem(await caller.ask(gateway.request()))
+    assert (status, body["code"]) == (502, "upstream_protocol")
+
+
+async def test_an_upstreams_407_becomes_502(gateway: Gateway, caller: Caller) -> None:
+    gateway.service.script = [b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"]
+    status, body = problem(await caller.ask(gateway.request()))
+    assert (status, body["code"]) == (502, "upstream_protocol")
+
+
+async def test_secrets_are_taken_out_of_every_header_of_an_answer(gateway: Gateway, caller: Caller) -> None:
+    gateway.service.script = [
+        b"HTTP/1.1 302 tok_abcdefgh\r\nLocation: http://x/?t=tok_abcdefgh\r\nX-Echo: Bearer tok_abcdefgh\r\nContent-Length: 12\r\n\r\ntok_abcdefgh"
+    ]
+    head, _, content = (await caller.ask(gateway.request())).partition(b"\r\n\r\n")
+    assert b"tok_abcdefgh" not in head
+    assert b"Location: http://x/?t=************" in head
+    assert content == b"tok_abcdefgh"
+
+
+async def test_secrets_are_taken_out_of_content_where_the_policy_says_so(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(allow="scrub_body = true"))
+    gateway.service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n<tok_abcdefgh>"]
+    answer = await caller.ask(gateway.request(headers=b"Accept-Encoding: gzip\r\n"))
+    assert answer.endswith(b"\r\n\r\n<************>")
+    assert b"Accept-Encoding: identity\r\n" in gateway.service.requests[0]
+    assert b"gzip" not in gateway.service.requests[0]
+
+
+async def test_a_compressed_answer_that_must_be_searched_is_refused(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(allow="scrub_body = true"))
+    gateway.service.script = [b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nab"]
+    status, body = problem(await caller.ask(gateway.request()))
+    assert (status, body["code"]) == (502, "upstream_protocol")
+
+
+@pytest.mark.parametrize(("allow", "kept"), [("", False), ("cookies = true", True)])
+async def test_cookies_pass_only_where_the_policy_says_so(
+    gateway: Gateway, caller: Caller, allow: str, kept: bool
+) -> None:
+    gateway.connect(gateway.policy(allow=allow))
+    gateway.service.script = [b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"]
+    assert (b"Set-Cookie: a=b" in await caller.ask(gateway.request())) is kept
+
+
+# Injection
+
+
+async def test_query_parameters_are_added_and_replace_the_callers(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(inject='[inject.query]\napi_key = "{{ api_key }}"\n'))
+    await caller.ask(gateway.request(path="/v1/users?a=%20&api_key=mine&b"))
+    assert gateway.service.requests[0].startswith(b"GET /v1/users?a=%20&b&api_key=tok_abcdefgh HTTP/1.1\r\n")
+
+
+async def test_parameters_go_into_a_json_body_and_its_length_is_written_anew(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(inject='[inject.body]\nversion = "v2"\n'))
+    content = b'{"a": 1.50, "version": "mine"}'
+    headers = b"Content-Type: application/json\r\nContent-Length: %d\r\n" % len(content)
+    await caller.ask(gateway.request("POST", headers=headers, content=content))
+    head, _, received = gateway.service.requests[0].partition(b"\r\n\r\n")
+    assert json.loads(received) == {"a": 1.5, "version": "v2"}
+    assert b"1.50" in received
+    assert b"\r\nContent-Length: %d\r\n" % len(received) in head
+
+
+async def test_a_chunked_form_that_takes_parameters_gets_a_length(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(inject='[inject.body]\nversion = "v2"\n'))
+    headers = (
+        b"Content-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n"
+    )
+    await caller.send(gateway.request("POST", headers=headers))
+    assert await caller.receive() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    await caller.send(b"3\r\na=b\r\n0\r\n\r\n")
+    assert (await caller.receive()).endswith(b"ok")
+    head, _, received = gateway.service.requests[0].partition(b"\r\n\r\n")
+    assert received == b"a=b&version=v2"
+    assert b"\r\nContent-Length: 14\r\n" in head
+    assert b"Expect" not in head
+    assert b"chunked" not in head
+
+
+async def test_another_content_type_passes_untouched_and_unlimited(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(inject='[inject.body]\nversion = "v2"\n'))
+    content = b"x" * 1_200_000
+    headers = b"Content-Type: text/plain\r\nContent-Length: %d\r\n" % len(content)
+    assert (await caller.ask(gateway.request("POST", headers=headers, content=content))).endswith(b"ok")
+    assert gateway.service.requests[0].partition(b"\r\n\r\n")[2] == content
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1048577\r\n", b"Transfer-Encoding: chunked\r\n"])
+async def test_a_body_over_the_limit_is_too_large_and_upstream_sees_nothing(
+    gateway: Gateway, caller: Caller, framing: bytes
+) -> None:
+    gateway.connect(gateway.policy(inject='[inject.body]\nversion = "v2"\n'))
+    await caller.send(gateway.request("POST", headers=b"Content-Type: application/json\r\n" + framing))
+    if b"chunked" in framing:
+        await caller.send(b"100001\r\n" + b" " * 0x100001 + b"\r\n")
+    status, body = problem(await caller.receive())
+    assert (status, body["code"]) == (413, "request_too_large")
+    assert gateway.service.requests == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        (b"Content-Type: application/json\r\n", b'{"a":'),
+        (b"Content-Type: application/json\r\nContent-Encoding: gzip\r\n", b"{}"),
+    ],
+)
+async def test_a_body_that_cannot_take_parameters_is_rejected(
+    gateway: Gateway, caller: Caller, headers: bytes, content: bytes
+) -> None:
+    gateway.connect(gateway.policy(inject='[inject.body]\nversion = "v2"\n'))
+    headers += b"Content-Length: %d\r\n" % len(content)
+    status, body = problem(await caller.ask(gateway.request("POST", headers=headers, content=content)))
+    assert (status, body["code"]) == (400, "request_rejected")
+    assert gateway.service.requests == []
+
+
+async def test_connection_may_not_nominate_an_injected_name(gateway: Gateway, caller: Caller) -> None:
+    status, body = problem(await caller.ask(gateway.request(headers=b"Connection: authorization\r\n")))
+    assert (status, body["code"]) == (400, "request_rejected")
+    assert gateway.service.requests == []
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ({"connection": "crm-bob"}, 403, "connection_not_permitted"),
+        ({"connection": "hr-ann"}, 403, "connection_not_permitted"),
+        ({"token": "gwc_wrong"}, 407, "proxy_authentication_required"),
+        ({"token": ""}, 407, "proxy_authentication_required"),
+    ],
+)
+async def test_who_may_not_is_refused_and_upstream_sees_nothing(
+    gateway: Gateway, caller: Caller, change: dict[str, str], status: int, code: str
+) -> None:
+    answer = await caller.ask(gateway.request(**change))  # type: ignore[arg-type]
+    seen, body = problem(answer)
+    assert (seen, body["code"]) == (status, code)
+    assert (b"\r\nProxy-Authenticate: Basic" in answer) is (status == 407)
+    assert gateway.service.requests == []
+
+
+async def test_an_unknown_connection_and_a_foreign_one_are_told_apart_by_nothing(
+    gateway: Gateway, caller: Caller
+) -> None:
+    gateway.connect(connection_id="hr-ann")
+    _, foreign = problem(await caller.ask(gateway.request(connection="hr-ann")))
+    _, unknown = problem(await caller.ask(gateway.request(connection="crm-xxx")))
+    foreign["detail"] = foreign["detail"].replace("hr-ann", "crm-xxx")
+    del foreign["request_id"], unknown["request_id"]
+    assert foreign == unknown
+
+
+async def test_a_request_without_a_tag_is_asked_for_one(gateway: Gateway, caller: Caller) -> None:
+    answer = await caller.ask(f"GET {gateway.origin}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    status, body = problem(answer)
+    assert (status, body["code"]) == (407, "proxy_authentication_required")
+    assert "HTTP_PROXY" in body["hint"]
+
+
+async def test_a_bearer_token_names_its_connection_in_a_header(gateway: Gateway, caller: Caller) -> None:
+    request = f"GET {gateway.origin}/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: bearer {TOKEN}\r\nX-Connection-Id: crm-ann\r\n\r\n"
+    assert (await caller.ask(request.encode())).endswith(b"ok")
+    assert TOKEN.encode() not in gateway.service.requests[0]
+    assert b"crm-ann" not in gateway.service.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        ("http://127.0.0.1:1/", "target_not_allowed"),
+        ("http://a@127.0.0.1/", "target_invalid"),
+        ("http://127.0.0.1/../x", "target_invalid"),
+    ],
+)
+async def test_a_target_that_is_not_allowed_is_refused(gateway: Gateway, caller: Caller, url: str, code: str) -> None:
+    request = gateway.request().replace(f"{gateway.origin}/v1/users".encode(), url.encode())
+    _, body = problem(await caller.ask(request))
+    assert body["code"] == code
+    assert gateway.service.requests == []
+
+
+async def test_the_hint_of_a_refusal_shows_what_would_be_allowed(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(gateway.policy(urls=f'["{gateway.origin}/v1"]'))
+    status, body = problem(await caller.ask(gateway.request(path="/v2/users?token=x")))
+    assert status == 403
+    assert f"{gateway.origin}/v1" in body["hint"]
+    assert "token=x" not in json.dumps(body)
+
+
+async def test_trace_is_refused(gateway: Gateway, caller: Caller) -> None:
+    status, body = problem(await caller.ask(gateway.request("TRACE")))
+    assert (status, body["code"]) == (400, "request_rejected")
+
+
+async def test_a_request_that_came_through_this_gateway_is_a_loop(gateway: Gateway, caller: Caller) -> None:
+    status, body = problem(await caller.ask(gateway.request(headers=b"Via: 1.1 other, 1.1 gateway-test\r\n")))
+    assert (status, body["code"]) == (508, "loop_detected")
+
+
+async def test_a_name_that_cannot_be_resolved_and_a_port_where_nobody_listens_are_told_apart(
+    gateway: Gateway, caller: Caller, unused_tcp_port: int
+) -> None:
+    gateway.connect(gateway.policy(urls=f'["http://127.0.0.1:{unused_tcp_port}", "http://nowhere.invalid"]'))
+    request = gateway.request().replace(f"{gateway.origin}/".encode(), b"http://127.0.0.1:%d/" % unused_tcp_port)
+    _, body = problem(await caller.ask(request))
+    assert body["code"] == "upstream_connect"
+
+
+# Tokens
+
+
+async def test_a_401_is_refreshed_and_replayed_and_the_caller_never_sees_it(gateway: Gateway, caller: Caller) -> None:
+    live = gateway.connect(refreshable=True)
+    gateway.vault.refreshed = lambda _: make_live(gateway.policy(), secret="tok_new", token_version=2)
+    gateway.service.script = [b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\noops", OK]
+    post = gateway.request("POST", headers=b"Content-Length: 3\r\n", content=b"abc")
+    assert (await caller.ask(post)).endswith(b"\r\n\r\nok")
+    first, second = gateway.service.requests
+    assert b"Bearer tok_abcdefgh" in first
+    assert b"Bearer tok_new" in second
+    assert first.endswith(b"abc")
+    assert second.endswith(b"abc")
+    assert gateway.service.connections == 1, "the 401 was read to its end, so its connection is used again"
+    assert live.token_version == 1
+
+
+async def test_a_second_401_goes_through(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True)
+    gateway.vault.refreshed = lambda _: make_live(gateway.policy(), secret="tok_new", refreshable=True)
+    gateway.service.script = [b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\noops"]
+    assert (await caller.ask(gateway.request())).startswith(b"HTTP/1.1 401 No\r\n")
+    assert gateway.vault.refreshes == 1
+    assert len(gateway.service.requests) == 2
+
+
+async def test_a_401_with_nothing_to_refresh_with_goes_through_whole(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True)
+    gateway.service.script = [b"HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer\r\nContent-Length: 4\r\n\r\noops", OK]
+    answer = await caller.ask(gateway.request())
+    assert b"\r\nWWW-Authenticate: Bearer\r\n" in answer
+    assert answer.endswith(b"\r\n\r\noops")
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+
+
+async def test_a_long_401_is_held_back_with_its_end_still_to_come(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True)
+    gateway.vault.hold = asyncio.Event()
+    content = b"x" * 500_000
+
+    async def slowly(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % len(content))
+        writer.write(content[:100])
+        await writer.drain()
+        assert gateway.vault.hold is not None
+        gateway.vault.hold.set()
+        writer.write(content[100:])
+        await writer.drain()
+
+    gateway.service.script = [slowly]
+    answer = await caller.ask(gateway.request())
+    assert answer.partition(b"\r\n\r\n")[2] == content
+
+
+async def test_a_refresh_that_fails_is_the_answer(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True)
+    gateway.vault.error = AuthorizationServerError(Refusal(code="refresh_failed", detail="no", retry_after=7))
+    gateway.service.script = [b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"]
+    answer = await caller.ask(gateway.request())
+    status, body = problem(answer)
+    assert (status, body["code"]) == (502, "refresh_failed")
+    assert b"\r\nRetry-After: 7\r\n" in answer
+
+
+async def test_a_401_to_content_that_is_no_longer_at_hand_goes_through_and_the_token_is_refreshed(
+    gateway: Gateway, caller: Caller
+) -> None:
+    gateway.connect(refreshable=True)
+    gateway.vault.refreshed = lambda _: make_live(gateway.policy(), secret="tok_new")
+    gateway.service.script = [b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", OK]
+    content = b"x" * 1_100_000
+    post = gateway.request("POST", headers=b"Content-Length: %d\r\n" % len(content), content=content)
+    assert (await caller.ask(post)).startswith(b"HTTP/1.1 401")
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+    assert gateway.vault.refreshes == 1
+    assert b"tok_new" in gateway.service.requests[1]
+
+
+async def test_an_expired_token_is_never_sent(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True, expires_at=1.0)
+    gateway.vault.refreshed = lambda _: make_live(gateway.policy(), secret="tok_new")
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+    assert b"tok_new" in gateway.service.requests[0]
+
+
+async def test_a_token_near_its_end_is_used_and_renewed_in_the_background(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True, expires_at=4e9, renew_at=1.0)
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+    assert gateway.vault.renewals == ["crm-ann"]
+
+
+async def test_a_connection_that_is_not_loaded_is_loaded(gateway: Gateway, caller: Caller) -> None:
+    gateway.vault.unloaded.add("crm-ann")
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+
+
+async def test_a_connection_that_needs_a_person_says_so(gateway: Gateway, caller: Caller) -> None:
+    live = gateway.connect()
+    refusal = Refusal(code="reauthorization_required", detail="sign in again", hint="here")
+    gateway.vault.lives["crm-ann"] = replace(live, injection=None, refusal=refusal)
+    status, body = problem(await caller.ask(gateway.request()))
+    assert (status, body["code"]) == (502, "reauthorization_required")
+
+
+async def test_connections_upstream_are_never_shared_between_connection_ids(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(connection_id="crm-bob", secret="tok_of_bob")
+    await caller.ask(gateway.request())
+    await caller.ask(gateway.request(connection="crm-bob"))
+    assert gateway.service.connections == 2
+    assert b"tok_of_bob" in gateway.service.requests[1]
