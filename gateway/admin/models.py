@@ -3,6 +3,8 @@
 Durations are seconds or a text such as `90d`. What is sent is strict: unknown members and wrong types are faults, each
 named with its path. What is answered has no place for a secret: the one exception is `ClientCreated.token`, which is
 shown once.
+
+Each model's validator is built when it is first used (`defer_build`): a server is ready before anybody asks.
 """
 
 from datetime import UTC, datetime
@@ -66,13 +68,13 @@ Item = TypeVar("Item")
 class Sent(BaseModel):
     """Something that a caller sends."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class Answered(BaseModel):
     """Something that the API answers."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class ListOf(Answered, Generic[Item]):
@@ -108,7 +110,7 @@ class ProblemDetails(Answered):
 class Query(BaseModel):
     """The parameters of a request's query."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class PageQuery(Query):

@@ -23,6 +23,7 @@ from gateway.settings import Settings
 from gateway.store.rows import ConnectionRow, Status
 from gateway.store.store import Store
 from gateway.store.unlock import keyring_from_store
+from gateway.vault import Vault
 from gateway.web.server import WebServer
 
 ADMIN = "gwa_the-admin-token-of-these-tests"
@@ -182,7 +183,7 @@ class FakeGateway:
     settings: Settings
     store: Store
     keyring: Keyring
-    vault: FakeVault
+    vault: Any
     access: Access
     audit: Audit
     catalog: ReadOnly
@@ -249,8 +250,15 @@ def form_token(answer: Answer) -> str:
     return answer.text.split('name="form_token" value="')[1].split('"')[0]
 
 
+class Nowhere:
+    """A way out that leads nowhere: a vault over it can do what needs no provider."""
+
+    async def send(self, *_given: Any, **_how: Any) -> Any:
+        raise AssertionError("nothing may be sent")
+
+
 @asynccontextmanager
-async def running(directory: Path, **settings: Any) -> AsyncIterator[Web]:
+async def running(directory: Path, *, real_vault: bool = False, **settings: Any) -> AsyncIterator[Web]:
     """Start a listener on any free port over a new store in `directory`."""
     policies = directory / "policies"
     policies.mkdir()
@@ -260,13 +268,20 @@ async def running(directory: Path, **settings: Any) -> AsyncIterator[Web]:
         catalog = ReadOnly(policies)
         for app, text in (("crm", CRM), ("machine", MACHINE), ("login", LOGIN)):
             assert catalog.write(app, text) == ()
+        keyring = await keyring_from_store(store, create_master_key(), NOW)
+        audit = Audit(store, lambda: NOW)
+        vault: Any = FakeVault(store)
+        if real_vault:
+            vault = Vault(
+                store=store, keyring=keyring, catalog=catalog, egress=Nowhere(), audit=audit, clock=lambda: NOW
+            )
         gateway = FakeGateway(
             settings=Settings(**given),
             store=store,
-            keyring=await keyring_from_store(store, create_master_key(), NOW),
-            vault=FakeVault(store),
+            keyring=keyring,
+            vault=vault,
             access=Access(store, lambda: NOW),
-            audit=Audit(store, lambda: NOW),
+            audit=audit,
             catalog=catalog,
         )
         server = WebServer(gateway, token=Secret(ADMIN))
@@ -277,3 +292,5 @@ async def running(directory: Path, **settings: Any) -> AsyncIterator[Web]:
                 yield Web(server, session, gateway)
             finally:
                 await server.stop(1.0)
+                if real_vault:
+                    await vault.close()
