@@ -9,7 +9,7 @@ PYTEST ?=
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench format clean check-lint check-format check-types check-layers check-policies
 
 help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
@@ -25,11 +25,20 @@ demo: $(VENV)/.run
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(PYTEST)
 
-check: $(VENV)/.dev
+# Each by itself, so that `make -k check` tells everything at once.
+CHECKS := check-lint check-format check-types check-layers check-policies
+check: $(CHECKS)
+
+$(CHECKS): $(VENV)/.dev
+check-lint:
 	$(BIN)/ruff check .
+check-format:
 	$(BIN)/ruff format --check .
+check-types:
 	$(BIN)/mypy
+check-layers:
 	$(BIN)/lint-imports
+check-policies:
 	$(BIN)/gateway check policies/*.toml
 
 bench: $(VENV)/.run
