@@ -5,6 +5,7 @@ is a `Wire`, and `tunnel` says what a CONNECT has settled.
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections import deque
@@ -261,8 +262,8 @@ class CallerConnection(asyncio.Protocol):
         """Cut the connection with a reset, so that no caller can take what it has for a whole answer."""
         self._halted = True
         if self._wire is not None:
-            if sock := self._wire.get_extra_info("socket"):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            with contextlib.suppress(OSError, AttributeError):  # it may be closed already
+                self._wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._wire.abort()
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from gateway.http.target import (
 )
 
 _PATH_STYLE = re.compile(r"/c/([A-Za-z0-9][A-Za-z0-9._-]{0,63})(/[^?]*)?(?:\?(.*))?", re.ASCII)
-_ABSOLUTE_INSIDE = re.compile(r"/(https?):/{1,2}(?=[^/])(.*)", re.ASCII | re.IGNORECASE)
+_ABSOLUTE_INSIDE = re.compile(r"/(https?):/{1,2}(.*)", re.ASCII | re.IGNORECASE)
 _NOTHING: frozenset[bytes] = frozenset()
 
 TAG_HINT = (

@@ -11,8 +11,8 @@ the next step; there is no other way through. A refusal is a value, given to `_r
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, forwarded_head, may_be_nominated
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED = 401
 _PROXY_AUTHENTICATION_REQUIRED = 407
+_Args = TypeVarTuple("_Args")
 _MAX_HELD = 64 * 1024  # bytes of a 401's content that wait while the token is refreshed
 
 
@@ -89,7 +90,7 @@ class Exchange:
         if live is not None:
             self._decide(live)
         else:
-            self._later(self._load())
+            self._later(self._load)
 
     def admit(self) -> str | Refusal:
         """Return the client's name while its tag admits it. Asked anew for as long as the exchange lasts."""
@@ -124,7 +125,7 @@ class Exchange:
             return
         now = self._services.clock()
         if now >= live.expires_at:
-            self._later(self._freshen(live))
+            self._later(self._freshen, live)
             return
         if live.renew_at is not None and now >= live.renew_at:
             self._services.vault.renew_soon(live)
@@ -194,7 +195,7 @@ class Exchange:
         if idle is not None:
             self._send_on(idle)
         else:
-            self._later(self._dial(key))
+            self._later(self._dial, key)
 
     async def _dial(self, key: PoolKey) -> None:
         connection = await self._services.pool.connect(key)
@@ -379,7 +380,7 @@ class Exchange:
         self._held, self._held_head = [], head
         if self.content is not None and self._body is None:
             self.content.hold()
-        self._later(self._refresh_and_replay(live))
+        self._later(self._refresh_and_replay, live)
 
     async def _refresh_and_replay(self, live: Live) -> None:
         self._replayed = True
@@ -457,13 +458,13 @@ class Exchange:
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
-    def _later(self, step: Coroutine[Any, Any, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._guarded(step))
+    def _later(self, step: Callable[[*_Args], Coroutine[Any, Any, None]], *args: *_Args) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._guarded(step, *args))
 
-    async def _guarded(self, step: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, step: Callable[[*_Args], Coroutine[Any, Any, None]], *args: *_Args) -> None:
         """Run a step that waits; what it raises on purpose is the answer."""
         try:
-            await step
+            await step(*args)
         except GatewayError as error:
             self._refuse(error.refusal)
 

@@ -193,6 +193,11 @@ class ProxyServer:
         self._sweep()
 
     @property
+    def certificate_pem(self) -> bytes:
+        """The certificate that callers of tunnels are to trust."""
+        return self._listener.services.certs.certificate_pem
+
+    @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens: (address, port) of each socket."""
         if self._server is None:

@@ -154,23 +154,23 @@ class TlsLayer(asyncio.Protocol):
 
     def _read(self) -> None:
         pieces: list[bytes] = []
-        end: Exception | bool | None = False
+        ended = False
+        broken: ssl.SSLError | None = None
         try:
             while piece := self._tls.read(_RECORD):
                 pieces.append(piece)
+            ended = True  # OpenSSL reads nothing behind a close_notify
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            end = None
         except ssl.SSLError as error:
-            end = error
+            broken = error
         self._flush()  # a key update or a new ticket may be answered
         if pieces and not self._ended:
             self._inner.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if end is None:
+        if ended:
             self._close_notify_received()
-        elif end is not False:
-            self._end(cast(Exception, end))
+        elif broken is not None:
+            self._end(broken)
             self.abort()
 
     def _close_notify_received(self) -> None:

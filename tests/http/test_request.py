@@ -97,7 +97,8 @@ def test_order_and_case_of_fields_are_kept_and_host_is_regenerated_in_its_place(
         ],
     )
     assert sent(head) == (
-        b"POST /a?b HTTP/1.1\r\nuSER-aGENT: x\r\nhOST: ok.test\r\nX-b: 1\r\nX-A: 2\r\ncontent-LENGTH: 3\r\nx-b: 4\r\n\r\n"
+        b"POST /a?b HTTP/1.1\r\nuSER-aGENT: x\r\nhOST: ok.test\r\n"
+        b"X-b: 1\r\nX-A: 2\r\ncontent-LENGTH: 3\r\nx-b: 4\r\n\r\n"
     )
 
 

@@ -1,11 +1,18 @@
 """A gateway, a service behind it and a caller before it, for each test."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.proxy.harness import Caller, Gateway, Service, running, settings
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that `gateway serve` runs on: its transports differ from asyncio's in many small ways."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

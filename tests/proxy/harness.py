@@ -1,9 +1,10 @@
-"""A gateway's data plane on real sockets, with a vault and clients of the test's own, and a service that records bytes."""
+"""A data plane on real sockets, with a vault and clients of the test's own, and a service that records bytes."""
 
 import asyncio
 import base64
 import contextlib
 import io
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace as dataclass_replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from gateway.policy.inject import render
 from gateway.policy.load import load
 from gateway.policy.match import Matcher
 from gateway.proxy.access_log import AccessLog
-from gateway.proxy.certs import Authority
+from gateway.proxy.certs import Authority, _create, _moment
 from gateway.proxy.server import ProxyServer
 from gateway.secret import Secret
 from gateway.settings import Settings
@@ -34,7 +35,7 @@ Answer = bytes | Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitabl
 
 
 class Service:
-    """A raw HTTP server. Each request's bytes are recorded; answers come from a script, the last one again and again."""
+    """A raw HTTP server. Each request's bytes are recorded; answers come from a script, the last one for good."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -294,19 +295,17 @@ def settings(tmp_path: Path, **sections: Any) -> Settings:
 
 @contextlib.asynccontextmanager
 async def running(configured: Settings, service: Service, *, egress: Egress | None = None) -> AsyncIterator[Gateway]:
-    from gateway.proxy.certs import _create, _moment
-
     vault, access = FakeVault(), FakeAccess()
     way_out = egress or Egress(allow_networks=["127.0.0.0/8"])
     log = AccessLog(json=True, stream=io.StringIO())
-    certificate, key = _create(_moment(1_800_000_000))
+    certificate, key = _create(_moment(time.time()))
     server = ProxyServer(
         vault=vault,  # type: ignore[arg-type]
         access=access,  # type: ignore[arg-type]
         egress=way_out,
         settings=configured,
         metrics=Metrics(),
-        certs=Authority(certificate, key, lambda: 1_800_000_000.0),
+        certs=Authority(certificate, key, time.time),
         gateway_id=GATEWAY_ID,
         log=log,
     )

@@ -119,8 +119,7 @@ async def test_a_truncated_answer_cuts_the_callers_connection(gateway: Gateway, 
     gateway.service.script = [truncated]
     await caller.send(gateway.request())
     with pytest.raises(ConnectionResetError):
-        while await caller.reader.read(100):
-            pass
+        await caller.rest()
 
 
 @pytest.mark.parametrize(
@@ -247,7 +246,8 @@ async def test_an_upstreams_407_becomes_502(gateway: Gateway, caller: Caller) ->
 
 async def test_secrets_are_taken_out_of_every_header_of_an_answer(gateway: Gateway, caller: Caller) -> None:
     gateway.service.script = [
-        b"HTTP/1.1 302 tok_abcdefgh\r\nLocation: http://x/?t=tok_abcdefgh\r\nX-Echo: Bearer tok_abcdefgh\r\nContent-Length: 12\r\n\r\ntok_abcdefgh"
+        b"HTTP/1.1 302 tok_abcdefgh\r\nLocation: http://x/?t=tok_abcdefgh\r\n"
+        b"X-Echo: Bearer tok_abcdefgh\r\nContent-Length: 12\r\n\r\ntok_abcdefgh"
     ]
     head, _, content = (await caller.ask(gateway.request())).partition(b"\r\n\r\n")
     assert b"tok_abcdefgh" not in head
@@ -273,7 +273,7 @@ async def test_a_compressed_answer_that_must_be_searched_is_refused(gateway: Gat
 
 @pytest.mark.parametrize(("allow", "kept"), [("", False), ("cookies = true", True)])
 async def test_cookies_pass_only_where_the_policy_says_so(
-    gateway: Gateway, caller: Caller, allow: str, kept: bool
+    gateway: Gateway, caller: Caller, allow: str, *, kept: bool
 ) -> None:
     gateway.connect(gateway.policy(allow=allow))
     gateway.service.script = [b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 0\r\n\r\n"]
@@ -401,7 +401,8 @@ async def test_a_request_without_a_tag_is_asked_for_one(gateway: Gateway, caller
 
 
 async def test_a_bearer_token_names_its_connection_in_a_header(gateway: Gateway, caller: Caller) -> None:
-    request = f"GET {gateway.origin}/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: bearer {TOKEN}\r\nX-Connection-Id: crm-ann\r\n\r\n"
+    tag = f"Proxy-Authorization: bearer {TOKEN}\r\nX-Connection-Id: crm-ann\r\n"
+    request = f"GET {gateway.origin}/ HTTP/1.1\r\nHost: x\r\n{tag}\r\n"
     assert (await caller.ask(request.encode())).endswith(b"ok")
     assert TOKEN.encode() not in gateway.service.requests[0]
     assert b"crm-ann" not in gateway.service.requests[0]
