@@ -101,6 +101,7 @@ async def test_an_app_goes_with_its_secrets_but_not_while_it_has_connections(web
     assert (await web.api("DELETE", "/apps/crm")).status == 409
     await web.gateway.store.connections.delete("crm-ann")
     assert (await web.api("DELETE", "/apps/crm")).status == 204
+    assert web.gateway.vault.calls[-1] == ("forget", "policy", "crm")
     assert (await web.api("GET", "/apps/crm")).status == 404
     assert await web.gateway.store.secrets.names("crm") == ()
     assert (await web.api("DELETE", "/apps/crm")).status == 404
