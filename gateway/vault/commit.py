@@ -15,6 +15,7 @@ LEASE_SECONDS = 30.0  # design.md, "Tokens"
 FIRST_PAUSE = 0.05  # seconds
 LONGEST_PAUSE = 2.0
 GIVE_UP_SECONDS = 600.0  # a store that is away for so long is not busy but gone, and the process must be able to end
+FAILURE_SECONDS = 2.0  # for a failure nobody needs to wait longer: unwritten, it costs one more try after the lease
 
 T = TypeVar("T")
 _log = structlog.get_logger()
@@ -59,7 +60,7 @@ class Commits:
         failures: int,
         status: Status | None = None,
     ) -> bool:
-        """Store why it failed; False: we were too late, and it matters no more."""
+        """Store why it failed; False: we were too late, and it matters no more. Raises `StoreError`."""
 
         async def write() -> bool:
             return await self._connections.fail_refresh(
@@ -72,7 +73,7 @@ class Commits:
                 status=status,
             )
 
-        return await self._insist(row.id, write)
+        return await self._insist(row.id, write, within=FAILURE_SECONDS)
 
     async def _retake(self, row: ConnectionRow) -> int | None:
         """Return a new fence as soon as the lease is free; None: the credentials we renewed aren't the current ones."""
@@ -97,17 +98,19 @@ class Commits:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _insist(self, connection_id: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _insist(
+        self, connection_id: str, attempt: Callable[[], Awaitable[T]], *, within: float = GIVE_UP_SECONDS
+    ) -> T:
         """Try until the store takes it, with a pause that doubles and varies, so that processes don't march in step."""
         pause = FIRST_PAUSE
-        give_up = asyncio.get_running_loop().time() + GIVE_UP_SECONDS
+        give_up = asyncio.get_running_loop().time() + within
         while True:
             try:
                 return await attempt()
             except StoreError as error:
                 if asyncio.get_running_loop().time() > give_up:
-                    _log.error("token.write_given_up", connection=connection_id, reason=error.refusal.detail)
+                    _log.error("lease.write_given_up", connection=connection_id, reason=error.refusal.detail)
                     raise
-                _log.warning("token.write_delayed", connection=connection_id, reason=error.refusal.detail)
+                _log.warning("lease.write_delayed", connection=connection_id, reason=error.refusal.detail)
             await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -24,8 +24,9 @@ NOTHING_ALLOWED = Matcher((), (), None, None)
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Live:
-    """What the data plane uses. Only `renew_at` ever changes; a new token is a new object.
+    """What the data plane uses.
 
+    A new token is a new object; only `expires_at` is brought forward while a token that upstream refused is replaced.
     `refusal` says why nothing can be sent (then `injection` is None); it comes before everything else. Times are epoch
     seconds: the token expires at `expires_at` (None: nobody said), is renewed ahead from `renew_at`, and after a
     failure the provider isn't asked before `retry_at`.

@@ -10,7 +10,6 @@ A flight ends with a value: the new `Live`, or the `Refusal` that everyone who w
 """
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from random import Random
@@ -18,7 +17,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.errors import GatewayError, Refusal
+from gateway.errors import PROBLEMS, GatewayError, Refusal
 from gateway.keyring import KeyringError
 from gateway.oauth.answer import TokenAnswer, TokenRefused
 from gateway.policy.model import Grant, Policy
@@ -28,12 +27,11 @@ from gateway.vault.commit import LEASE_SECONDS, Commits
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.live import Live, not_usable
 from gateway.vault.provider import CALL_SECONDS, Provider
+from gateway.vault.refusals import back_off, gone, paused, sentence, stopping
 
 WAIT_SECONDS = 2 * LEASE_SECONDS  # that a loser waits: for a lease that lapses, and the next one
 FIRST_LOOK = 0.05  # seconds until a loser looks by itself; the change feed is usually sooner
 LONGEST_LOOK = 0.5
-BACK_OFF_FIRST = 2.0  # seconds after the first failure, doubled with each further one
-BACK_OFF_LONGEST = 300.0
 SHORTEST_CALL = 1.0  # seconds left of the call's time under which a second call isn't begun
 
 _log = structlog.get_logger()
@@ -178,7 +176,7 @@ class Renewals:
     def _settled(self, row: ConnectionRow | None, connection_id: str, seen: int, why: Why) -> ConnectionRow | Refusal:
         """Return the row if a new token may be asked for with it, else why not."""
         if row is None:
-            return _gone(connection_id)
+            return gone(connection_id)
         refusal = not_usable(row, self._public_url)
         asked = why is Why.ASKED and row.status is Status.NEEDS_REAUTHORIZATION
         if refusal is not None and not asked:
@@ -226,7 +224,7 @@ class Renewals:
             answer = TokenRefused(error="sealed", detail=f"The credentials can't be opened: {error}.")
         except GatewayError as error:
             answer = TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
-        self._count("refreshed" if isinstance(answer, TokenAnswer) else answer.error)
+        self._count(answer)
         if isinstance(answer, TokenAnswer) and policy is not None:
             return await self._succeeded(row, fence, policy, credentials.renewed(answer, now=self._clock()), answer)
         assert isinstance(answer, TokenRefused)  # noqa: S101 -- tokens without a policy can't be
@@ -265,13 +263,13 @@ class Renewals:
         sealed = self._safe.seal_credentials(row.id, credentials)
         written = await self._commits.tokens(row, fence, credentials=sealed, expires_at=answer.expires_at)
         standing = await self._connections.get(row.id)
-        refusal = _gone(row.id) if standing is None else not_usable(standing, self._public_url)
+        refusal = gone(row.id) if standing is None else not_usable(standing, self._public_url)
         if not written:
             _log.warning("token.superseded", connection=row.id, app=row.app)
             if standing is None or standing.status is Status.DISCONNECTED:
                 self._orphaned(row, policy, credentials)
         if standing is None or refusal is not None:
-            return refusal or _gone(row.id)
+            return refusal or gone(row.id)
         _log.info("token.refreshed", connection=row.id, app=row.app, expires_at=standing.expires_at)
         return await self._keep(standing)
 
@@ -293,39 +291,19 @@ class Renewals:
             if refusal is not None:
                 return refusal
         return paused(row.id, answer.detail, retry_at, self._clock()) or Refusal(
-            code="refresh_failed", detail=_sentence(row.id, answer.detail)
+            code="refresh_failed", detail=sentence(row.id, answer.detail)
         )
 
-    def _count(self, outcome: str) -> None:
-        if self._outcomes is not None:
-            self._outcomes.refresh(outcome)
-
-
-def back_off(failures: int, random: Random) -> float:
-    """Return the seconds until the next try after so many failures: 2, 4, 8 … 300, less up to a quarter by chance."""
-    longest = min(BACK_OFF_FIRST * float(1 << min(failures - 1, 20)), BACK_OFF_LONGEST)
-    return longest * random.uniform(0.75, 1.0)
-
-
-def paused(connection_id: str, reason: str | None, retry_at: float | None, now: float) -> Refusal | None:
-    """Return the refusal of a connection whose provider isn't to be asked yet; None: it may be."""
-    if retry_at is None or retry_at <= now:
-        return None
-    return Refusal(
-        code="refresh_failed",
-        detail=_sentence(connection_id, reason),
-        retry_after=max(1, math.ceil(retry_at - now)),
-    )
-
-
-def _gone(connection_id: str) -> Refusal:
-    return Refusal(code="connection_not_permitted", detail=f"There is no connection {connection_id}.")
-
-
-def _sentence(connection_id: str, reason: str | None) -> str:
-    return f"The token of {connection_id} could not be refreshed. {reason or ''}".strip()
-
-
-def stopping() -> Refusal:
-    """Return the refusal of everything that a stopping gateway doesn't begin."""
-    return Refusal(code="overloaded", detail="The gateway is stopping.", retry_after=1)
+    def _count(self, answer: TokenAnswer | TokenRefused) -> None:
+        """Count how it ended, in words of our own: a provider's would be labels without bound."""
+        if self._outcomes is None:
+            return
+        match answer:
+            case TokenAnswer():
+                self._outcomes.refresh("refreshed")
+            case TokenRefused(final=True):
+                self._outcomes.refresh("needs_reauthorization")
+            case TokenRefused(error=error) if error in PROBLEMS:
+                self._outcomes.refresh(error)
+            case _:
+                self._outcomes.refresh("refused")

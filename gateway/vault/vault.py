@@ -27,7 +27,8 @@ from gateway.vault.lives import Lives
 from gateway.vault.parting import Partings
 from gateway.vault.probe import TestResult, run_test
 from gateway.vault.provider import Provider, WayOut
-from gateway.vault.renewal import Outcomes, Policies, Renewals, Why, paused, stopping
+from gateway.vault.refusals import paused, stopping
+from gateway.vault.renewal import Outcomes, Policies, Renewals, Why
 from gateway.vault.sources import Sources
 from gateway.vault.strikes import Strikes
 
@@ -91,6 +92,7 @@ class Vault:
             entropy=entropy,
         )
         self._strikes = Strikes(clock)
+        self._held: set[Live] = set()
         self._work: set[asyncio.Task[Any]] = set()
         self.peek: Callable[[str], Live | None] = self._lives.peek
         """Return the Live of a connection if it is loaded; None: ask `live`. No waiting, no I/O."""
@@ -267,6 +269,8 @@ class Vault:
     async def _fly(self, live: Live, why: Why) -> Live:
         """Wait for the connection's flight. Whoever waits may go away; the flight goes on."""
         flight = self._renewals.start(live.connection_id, seen=live.token_version, why=why)
+        if why is Why.REJECTED:
+            self._hold_back(live, flight)
         try:
             outcome = await asyncio.shield(flight)
         except asyncio.CancelledError:
@@ -276,6 +280,23 @@ class Vault:
         if isinstance(outcome, Refusal):
             raise AuthorizationServerError(outcome)
         return outcome
+
+    def _hold_back(self, live: Live, flight: asyncio.Task[Live | Refusal]) -> None:
+        """Let requests wait for a new token while the one that upstream refused is being replaced.
+
+        If there comes none, the old one counts as before: upstream may have had another reason.
+        """
+        standing = self.peek(live.connection_id)
+        if standing is None or standing.token_version != live.token_version or standing in self._held:
+            return
+        expires_at, standing.expires_at = standing.expires_at, self._clock()
+        self._held.add(standing)
+
+        def release(_: asyncio.Task[Live | Refusal]) -> None:
+            standing.expires_at = expires_at
+            self._held.discard(standing)
+
+        flight.add_done_callback(release)
 
     async def _usable(self, connection_id: str) -> Live:
         live = await self.live(connection_id)

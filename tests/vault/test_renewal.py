@@ -1,6 +1,7 @@
 """One refresh at a time, whoever asks and however many; and nothing that a provider gave is lost."""
 
 import asyncio
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -459,6 +460,31 @@ async def test_an_upstream_that_refuses_new_tokens_too_does_not_cost_a_token_cal
     assert calls(house) == 2
 
 
+async def test_while_a_refused_token_is_being_replaced_nobody_else_sends_it(house: House, vault: Vault) -> None:
+    live = await connected(vault)
+    house.provider.gate = asyncio.Event()
+    first = asyncio.create_task(vault.after_401(live))
+    await house.provider.arrived.wait()
+    second = asyncio.create_task(vault.fresh(live))
+    await asyncio.sleep(0)
+    assert not second.done()
+    house.provider.gate.set()
+    assert authorization(await second) == "Bearer at-2-secret"
+    assert await first is await second
+
+
+async def test_a_refused_token_that_cannot_be_replaced_is_used_as_before(house: House, vault: Vault) -> None:
+    """Upstream may say 401 for reasons of its own; the other requests don't suffer for it."""
+    live = await connected(vault)
+    house.provider.scripted = [down()]
+    await refused(vault.after_401(live))
+    current = await vault.live("c")
+    assert current is not None
+    assert current.expires_at == NOW + 3600
+    assert await vault.fresh(current) is current
+    assert live.expires_at == NOW + 3600
+
+
 async def test_a_refresh_that_a_person_asks_for_always_happens(house: House, vault: Vault) -> None:
     live = await connected(vault)
     house.provider.scripted = [down()]
@@ -538,3 +564,21 @@ async def test_a_broken_policy_or_a_missing_one_refuses_and_backs_off(house: Hou
     refusal = await refused(vault.after_401(live))
     assert "policy of the app legacy is not there" in refusal.detail
     assert calls(house) == 0
+
+
+async def test_outcomes_are_counted_in_words_of_our_own(house: House) -> None:
+    class Counts(list[str]):
+        def refresh(self, outcome: str) -> None:
+            self.append(outcome)
+
+    counts = Counts()
+    async with house.vault(metrics=counts) as vault:
+        await connected(vault)
+        house.provider.scripted = [as_json(400, error="x" * 50), down(), as_json(200, access_token="a")]
+        for _ in range(3):
+            with suppress(AuthorizationServerError):
+                await vault.refresh("c")
+        house.provider.scripted = [as_json(400, error="invalid_grant")]
+        with suppress(AuthorizationServerError):
+            await vault.refresh("c")
+    assert counts == ["refused", "upstream_connect", "refreshed", "needs_reauthorization"]
