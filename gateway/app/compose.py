@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.access import Access
 from gateway.app.master import create_master_file, read_master_key
+from gateway.app.schema import missing_file
 from gateway.audit import Audit
 from gateway.catalog import Catalog
 from gateway.egress import Egress
@@ -58,6 +59,9 @@ async def open_gateway(
 
     Raises `StartError`, one line and what to do next; nothing was changed then.
     """
+    if not create and (file := missing_file(settings)):
+        hint = "Make one with: gateway serve, or gateway connect APP"
+        raise StartError(Refusal(code="not_found", detail=f"There is no gateway here yet: no {file}.", hint=hint))
     master = read_master_key(settings.keys.source)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(await Store.open(settings.store.url, migrate=create))

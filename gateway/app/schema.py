@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 
 from gateway.settings import Settings
 from gateway.store.database import Database
@@ -12,10 +12,9 @@ from gateway.store.store import Store
 
 async def schema_of(settings: Settings) -> tuple[str | None, str]:
     """Return the version that the store has (None: it has no tables, or isn't there) and the one that we need."""
-    url = make_url(settings.store.url)
-    if _is_missing(url):
+    if missing_file(settings) is not None:
         return None, HEAD  # connecting would make the file
-    database = Database(url)
+    database = Database(make_url(settings.store.url))
     try:
         async with database.read() as connection:
             return await current(connection), HEAD
@@ -23,8 +22,11 @@ async def schema_of(settings: Settings) -> tuple[str | None, str]:
         await database.close()
 
 
-def _is_missing(url: URL) -> bool:
-    return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
+def missing_file(settings: Settings) -> Path | None:
+    """Return the file of an SQLite store that was never made, None where the store is there or is a server."""
+    url = make_url(settings.store.url)
+    path = Path(url.database or "")
+    return path if url.get_backend_name() == "sqlite" and not path.is_file() else None
 
 
 async def upgrade_schema(settings: Settings) -> None:

@@ -9,8 +9,8 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +50,7 @@ async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Start a gateway with both listeners; stop it at the end. Raises `StartError`; nothing was changed then."""
-    for name, listen in (("proxy.listen", settings.proxy.listen), ("web.listen", settings.web.listen)):
-        require_free(name, listen)
+    require_free({"proxy.listen": settings.proxy.listen, "web.listen": settings.web.listen})
     async with open_gateway(settings) as gateway, AsyncExitStack() as stack:
         await stack.enter_async_context(background(gateway))
         proxy = await stack.enter_async_context(_proxies(gateway))
@@ -168,15 +167,24 @@ async def signals(stop: asyncio.Event, gateway: Gateway) -> AsyncIterator[None]:
             loop.remove_signal_handler(number)
 
 
-def require_free(name: str, listen: Listen) -> None:
-    """Raise `StartError` where the address can't be had: before anything is made or changed."""
-    try:
-        found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, kind, protocol, _, address in found:
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-    except OSError as error:
-        detail = f"{name}: {listen} can't be listened on: {error.strerror or error}."
-        hint = f"Stop what listens there, or change {name}."
-        raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
+def require_free(wanted: Mapping[str, Listen]) -> None:
+    """Raise `StartError` where an address can't be had, or two are the same: before anything is made or changed."""
+    with ExitStack() as probes:
+        for name, listen in wanted.items():
+            try:
+                _bind(listen, probes)
+            except OSError as error:
+                detail = f"{name}: {listen} can't be listened on: {error.strerror or error}."
+                hint = f"Stop what listens there, or change {name}."
+                raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
+
+
+def _bind(listen: Listen, probes: ExitStack) -> None:
+    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        probe = probes.enter_context(socket.socket(family, kind, protocol))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        probe.bind(address)
+        probe.listen(1)  # with SO_REUSEADDR, only listening shows that somebody else does

@@ -12,13 +12,15 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.cli.frame import frame_of, run_async
 
 if TYPE_CHECKING:
+    import asyncio
+
     from gateway.app import Gateway
 
 TOKEN_VARIABLE = "GATEWAY_CLIENT_TOKEN"  # noqa: S105 - the variable's name
@@ -61,6 +63,23 @@ def _given_token(source: str) -> str | None:
 
 
 async def _run(context: typer.Context, connection: str, command: list[str], token: str | None) -> int:
+    """Do all of it; a signal before the program began ends it in order."""
+    import asyncio
+
+    signals = _Signals()
+    task = asyncio.ensure_future(_run_with(signals, context, connection, command, token))
+    signals.listen(task)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if signals.early is None:
+            raise
+        return 128 + signals.early
+
+
+async def _run_with(
+    signals: "_Signals", context: typer.Context, connection: str, command: list[str], token: str | None
+) -> int:
     from gateway.cli.environment import exempt, program_environment, proxy_url
 
     async with frame_of(context).opened() as gateway:
@@ -79,7 +98,7 @@ async def _run(context: typer.Context, connection: str, command: list[str], toke
                     certificate=ours,
                 )
                 environment.pop(TOKEN_VARIABLE, None)
-                return await _to_the_end(command, environment)
+                return await _to_the_end(command, environment, signals)
 
 
 def _trust(place: Path, certificate: bytes) -> tuple[Path, Path]:
@@ -159,26 +178,37 @@ async def _client(gateway: "Gateway", connection: str, token: str | None) -> Asy
         await gateway.audit.record("client.revoked", actor="cli", client=name)
 
 
-async def _to_the_end(command: list[str], environment: Mapping[str, str]) -> int:
-    """Run the program, pass signals on to it, and return its status as a shell would (128 + n for a signal)."""
+class _Signals:
+    """Passes signals on to the program; before there is one, a signal ends us in order, so that no client is left."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.early: int | None = None
+
+    def listen(self, task: "asyncio.Task[Any]") -> None:
+        """Take every signal from here on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            task.get_loop().add_signal_handler(number, self._heard, number, task)
+
+    def _heard(self, number: int, task: "asyncio.Task[Any]") -> None:
+        if self.process is None:
+            self.early = number
+            task.cancel()
+        elif number != signal.SIGINT or not sys.stdin.isatty():
+            self.process.send_signal(number)
+        # From a terminal both of us get SIGINT: the program decides what it means, and we wait for it.
+
+
+async def _to_the_end(command: list[str], environment: Mapping[str, str], signals: _Signals) -> int:
+    """Run the program and return its status as a shell would: 128 + n where a signal ended it."""
     import asyncio
 
-    loop = asyncio.get_running_loop()
     try:
-        process = subprocess.Popen(command, env=dict(environment))  # noqa: ASYNC220, S603 - waited for in a thread; the person's own command
+        signals.process = subprocess.Popen(command, env=dict(environment))  # noqa: ASYNC220, S603 - waited for in a thread; the person's own command
     except OSError as error:
         from gateway.cli.output import complain
 
         complain(f"{command[0]}: can't be run: {error.strerror}")
         return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        loop.add_signal_handler(number, process.send_signal, number)
-    # From a terminal both get SIGINT: the program decides what it means, and we wait for it.
-    loop.add_signal_handler(signal.SIGINT, _interrupt, process)
-    status = await asyncio.to_thread(process.wait)
+    status = await asyncio.to_thread(signals.process.wait)
     return 128 - status if status < 0 else status
-
-
-def _interrupt(process: subprocess.Popen[bytes]) -> None:
-    if not sys.stdin.isatty():
-        process.send_signal(signal.SIGINT)

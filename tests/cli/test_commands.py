@@ -1,0 +1,257 @@
+"""Each command on a gateway's directory, without a server: what it prints, and how it ends."""
+
+import io
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+def test_looking_at_a_gateway_that_was_never_made_makes_nothing(gateway: Run, place: Path) -> None:
+    for command in (["connections", "list"], ["clients", "list"], ["keys", "status"], ["explain", "a", "GET", "b"]):
+        done = gateway(*command)
+        assert done.status == 1
+        expected = (
+            "There is no gateway here yet: no data/gateway.db. Make one with: gateway serve, or gateway connect APP"
+        )
+        assert done.err == f"error: {expected}\n"
+    assert not (place / "data").exists()
+
+
+def test_connect_reads_the_secret_from_standard_input_and_keeps_it_sealed(connected: Run, place: Path) -> None:
+    shown = connected("connections", "show", "keyed-1", "--json")
+    assert json.loads(shown.out)["label"] == "keyed in eu"
+    assert not [file for file in (place / "data").iterdir() if b"hush-hush" in file.read_bytes()]
+    assert "hush-hush" not in shown.out
+
+
+def test_connect_reads_a_secret_from_a_file(gateway: Run, place: Path) -> None:
+    (place / "key").write_text("hush\n")
+    done = gateway(
+        *("connect", "keyed", "--id", "k", "--field", "region=us", "--secret", "api_key=@key", "--json"),
+    )
+    assert done.status == 0
+    assert json.loads(done.out)["created"] is True
+
+
+def test_connecting_the_same_id_again_updates_it(connected: Run) -> None:
+    again = connected(
+        *("connect", "keyed", "--id", "keyed-1", "--field", "region=us", "--secret", "api_key=-", "--json"), stdin="new"
+    )
+    assert json.loads(again.out)["created"] is False
+    assert json.loads(again.out)["label"] == "keyed in us"
+
+
+REFUSED_SECRETS = {
+    "in the argument": (
+        ["--secret", "api_key=hush"],
+        "shell's history; write api_key=- to read it from standard input, or api_key=@FILE",
+    ),
+    "as a field": (
+        ["--field", "api_key=hush"],
+        "shell's history; write --secret api_key=- or --secret api_key=@FILE",
+    ),
+    "from a file that isn't there": (
+        ["--secret", "api_key=@nofile"],
+        "api_key: nofile can't be read: No such file or directory",
+    ),
+    "two from standard input": (
+        ["--secret", "a=-", "--secret", "api_key=-"],
+        "only one secret can come from standard input",
+    ),
+    "nothing": (["--secret", "api_key=@/dev/null"], "api_key: what was read is empty"),
+    "without a name": (["--secret", "hush"], "write NAME=- or NAME=@FILE"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_SECRETS)
+def test_connect_takes_no_secret_that_could_be_seen(case: str, gateway: Run) -> None:
+    options, expected = REFUSED_SECRETS[case]
+    done = gateway("connect", "keyed", *options, stdin="a-secret")
+    assert done.status == 2
+    assert expected in done.err
+    assert "hush" not in done.err
+
+
+def test_connect_asks_a_person_for_what_is_missing_and_does_not_echo_secrets(
+    gateway: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    asked: list[str] = []
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or "hush")
+    monkeypatch.setattr("typer.prompt", lambda label, **_: asked.append(label) or "us")
+    monkeypatch.setattr(io, "StringIO", Terminal)
+    done = gateway("connect", "keyed", "--id", "asked")
+    assert done.status == 0, done.err
+    assert asked == ["API key: ", "Region"]
+
+
+def test_connect_says_which_fields_are_missing_where_nobody_can_be_asked(gateway: Run) -> None:
+    done = gateway("connect", "keyed", "--id", "x", "--field", "region=mars")
+    assert done.status == 1
+    assert any("api_key" in line for line in done.err.splitlines())
+    assert any("region" in line for line in done.err.splitlines())
+
+
+def test_connect_names_the_apps_there_are(gateway: Run) -> None:
+    done = gateway("connect", "keyd")
+    assert (done.status, done.err) == (
+        1,
+        "error: There is no policy keyd.toml in policies. There are: browser, keyed.\n",
+    )
+
+
+def test_connect_names_a_policy_with_errors(gateway: Run, place: Path) -> None:
+    (place / "policies" / "keyed.toml").write_text("name = 3")
+    done = gateway("connect", "keyed")
+    assert done.status == 1
+    assert done.err.splitlines()[-1] == "error: The policy of keyed has errors. Run: gateway check keyed"
+
+
+def test_connect_by_browser_prints_a_link_that_works_once(gateway: Run) -> None:
+    done = gateway("connect", "browser", "--id", "b-1", "--no-wait")
+    assert done.status == 0
+    assert done.out.startswith("http://127.0.0.1:8081/connect/gwl_")
+    assert done.out.count("\n") == 1
+    assert "next one" in done.err
+
+
+def test_connections_are_listed_for_people_and_for_programs(connected: Run) -> None:
+    rows = [line.split("\t") for line in connected("connections", "list").out.splitlines()]
+    assert rows == [["ID", "APP", "LABEL", "STATUS", "LAST USED"], ["keyed-1", "keyed", "keyed in eu", "active", "-"]]
+    listed = json.loads(connected("connections", "list", "--json").out)
+    assert [item["id"] for item in listed["items"]] == ["keyed-1"]
+    assert listed["next"] is None
+    assert connected("connections", "list", "--status", "disconnected").err.startswith("There are no connections")
+
+
+def test_a_connection_that_is_not_there_is_named(connected: Run) -> None:
+    done = connected("connections", "show", "nobody")
+    assert (done.status, done.err) == (1, "error: There is no connection 'nobody'. See: gateway connections list\n")
+
+
+def test_disconnect_takes_the_credentials_away(connected: Run) -> None:
+    assert connected("connections", "disconnect", "keyed-1").status == 0
+    assert json.loads(connected("connections", "show", "keyed-1", "--json").out)["status"] == "disconnected"
+    assert connected("explain", "keyed-1", "GET", "http://127.0.0.1:9/").status == 1
+
+
+def test_refreshing_a_connection_that_has_no_token_is_a_clear_no(connected: Run) -> None:
+    done = connected("connections", "refresh", "keyed-1")
+    assert done.status == 1
+    assert done.err == "error: The connection keyed-1 has no token that could be refreshed.\n"
+
+
+def test_a_client_s_token_is_alone_on_standard_output(connected: Run) -> None:
+    done = connected("clients", "create", "runner", "--connection", "keyed-*", "--expires", "90d")
+    assert done.out.startswith("gwc_")
+    assert len(done.out) == 4 + 43 + 1
+    assert "keyed-*" in done.err
+
+
+def test_clients_are_listed_without_tokens_and_revoked_once(connected: Run) -> None:
+    made = json.loads(connected("clients", "create", "runner", "--connection", "a", "--connection", "b", "--json").out)
+    listed = connected("clients", "list", "--json").out
+    assert made["token"] not in listed
+    assert json.loads(listed)["items"][0]["connections"] == ["a", "b"]
+    assert connected("clients", "revoke", "runner").status == 0
+    assert connected("clients", "list").out.splitlines()[1].split("\t")[:3] == ["runner", "a, b", "revoked"]
+    again = connected("clients", "revoke", "runner")
+    assert (again.status, again.err) == (1, "error: There is no client 'runner' to revoke. See: gateway clients list\n")
+
+
+def test_a_client_of_a_name_that_is_taken_is_refused(connected: Run) -> None:
+    connected("clients", "create", "runner", "--connection", "a")
+    done = connected("clients", "create", "runner", "--connection", "a")
+    assert (done.status, done.out) == (1, "")
+    assert "runner" in done.err
+
+
+def test_explain_shows_the_decision_and_masks_what_would_be_injected(connected: Run) -> None:
+    done = connected("explain", "keyed-1", "get", "https://api.keyed.test/v1/users")
+    assert done.status == 0
+    assert "decision  allowed" in done.out
+    assert "inject headers: Authorization: Bearer ***" in done.out
+    assert "hush-hush" not in done.out
+
+
+def test_explain_is_1_where_the_request_would_be_denied(connected: Run) -> None:
+    done = connected("explain", "keyed-1", "GET", "https://elsewhere.test/", "--json")
+    assert done.status == 1
+    assert json.loads(done.out)["allowed"] is False
+
+
+def test_the_ca_certificate_goes_to_standard_output_or_a_file(gateway: Run, place: Path) -> None:
+    shown = gateway("ca", "export").out
+    assert gateway("ca", "export", "ca.pem").status == 0
+    assert shown == (place / "ca.pem").read_text()
+    assert shown.startswith("-----BEGIN CERTIFICATE-----\n")
+    assert gateway("ca", "export", "/nowhere/ca.pem").status == 1
+
+
+def test_keys_status_shows_the_data_keys(connected: Run) -> None:
+    status = json.loads(connected("keys", "status", "--json").out)
+    assert status["source"] == "file:data/master.key"
+    assert [(key["id"], key["state"]) for key in status["items"]] == [(1, "sealing")]
+
+
+def test_the_schema_is_shown_and_brought_up(gateway: Run) -> None:
+    before = json.loads(gateway("db", "current", "--json").out)
+    assert before["current"] is None
+    assert gateway("db", "upgrade").status == 0
+    after = json.loads(gateway("db", "current", "--json").out)
+    assert after["current"] == after["head"] == before["head"]
+
+
+def test_check_is_0_where_all_is_right(gateway: Run) -> None:
+    done = gateway("check")
+    assert (done.status, done.out, done.err) == (0, "", "2 policies checked; all are right.\n")
+
+
+def test_check_shows_every_error_of_every_file(gateway: Run, place: Path) -> None:
+    (place / "policies" / "keyed.toml").write_text("nam = 1\n[allow]\nurls = ['com']\n[auth]\ngrant = 'magic'")
+    (place / "policies" / "browser.toml").write_text("[")
+    done = gateway("check", "--json")
+    assert done.status == 1
+    found = {(Path(one["file"]).name, one["path"]) for one in json.loads(done.out)["findings"]}
+    assert {("keyed.toml", "nam"), ("keyed.toml", "auth.grant")} <= found
+    assert any(file == "browser.toml" for file, _ in found)
+    assert "policies/keyed.toml: nam: " in gateway("check", "keyed").out
+
+
+def test_check_takes_apps_and_files(gateway: Run, place: Path) -> None:
+    assert gateway("check", "keyed", str(place / "policies" / "browser.toml")).status == 0
+    assert gateway("check", "nosuch").err == "error: nosuch: neither a file nor an app in policies.\n"
+
+
+def test_a_directory_without_policies_is_a_no(gateway: Run, place: Path) -> None:
+    for file in (place / "policies").iterdir():
+        file.unlink()
+    assert gateway("check").status == 1
+
+
+def test_the_audit_trail_says_that_it_was_the_command_line(connected: Run) -> None:
+    connected("clients", "create", "runner", "--connection", "a")
+    with sqlite3.connect("data/gateway.db") as database:
+        kinds = database.execute("SELECT kind, actor FROM events ORDER BY id").fetchall()
+    database.close()
+    assert kinds == [("connection.created", "cli"), ("client.created", "cli")]
+
+
+def test_run_says_when_no_server_answers(connected: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PROXY__LISTEN", "127.0.0.1:1")
+    done = connected("run", "keyed-1", "--", sys.executable, "-c", "")
+    assert (done.status, done.err) == (1, "error: No gateway answers at 127.0.0.1:1. Start it with: gateway serve\n")
+    listed = json.loads(connected("clients", "list", "--json").out)["items"]
+    assert [bool(client["revoked_at"]) for client in listed] == [True]
+    assert "HTTP_PROXY" not in os.environ
