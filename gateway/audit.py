@@ -6,7 +6,7 @@ A detail is data for people: secrets in it are masked by their type, whatever de
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.secret import MASK, Secret
+from gateway.secret import MASK
 from gateway.store import EventRow, Store
 
 
@@ -43,7 +43,7 @@ class Audit:
 def _plain(value: Any) -> Any:
     """Return `value` as JSON can hold it."""
     match value:
-        case Secret() | bytes():  # bytes are sealed or hashed: nobody reads them here
+        case bytes():  # bytes are sealed or hashed: nobody reads them here
             return MASK
         case None | bool() | int() | float():
             return value
@@ -52,4 +52,4 @@ def _plain(value: Any) -> Any:
         case list() | tuple() | set() | frozenset():
             return [_plain(item) for item in value]
         case _:
-            return str(value)  # texts, and the value of an enum
+            return str(value)  # texts, the value of an enum, the mask of a secret

@@ -7,7 +7,8 @@
     changes      the change feed, by which every process hears of every change
     tables       the tables                  migrations   how older ones become them, with Alembic
     schema       which version a store has   sqlite_file  the file, before it is opened
-    database     how transactions begin      failures     the databases' errors become ours
+    database     how transactions begin      transaction  one in use, which nobody leaves half-way
+    failures     the databases' errors become ours
     unlock       the keyring of a store
 
 SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here opens what is sealed, and

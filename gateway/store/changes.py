@@ -11,14 +11,13 @@ A writer appends `(kind, key)` in its own transaction: a change and its notice a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import StoreError
 from gateway.store.database import Database
 from gateway.store.tables import changes
+from gateway.store.transaction import Transaction
 
 KEEP = 10_000  # entries; a reader that is further behind is told "everything"
 PRUNE_EVERY = 256  # entries; pruning is a part of writing, so that nobody must remember it
@@ -29,9 +28,9 @@ _LOCK = 0x6777_0002  # any number that is ours, see `append`
 Callback = Callable[[str, str], Awaitable[None] | None]
 
 
-async def append(connection: AsyncConnection, kind: str, key: str) -> None:
+async def append(connection: Transaction, kind: str, key: str) -> None:
     """Note one change in the transaction of `connection`; the last thing to do before it commits."""
-    if connection.dialect.name == "postgresql":
+    if not connection.is_sqlite:
         # Numbers are drawn before the commit: without this lock a reader could see 8, and 7 after that, and miss it.
         await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     number = (
@@ -77,7 +76,7 @@ class Changes:
                 if seen is None:
                     seen = await self.latest()
                 async with self._database.read() as connection:
-                    look = _Look(connection, is_sqlite=self._database.is_sqlite)
+                    look = _Look(connection)
                     while True:
                         fresh = await look.behind(seen)
                         if fresh:
@@ -97,27 +96,20 @@ class _Look:
     idle gateway does no query.
     """
 
-    def __init__(self, connection: AsyncConnection, *, is_sqlite: bool) -> None:
+    def __init__(self, connection: Transaction) -> None:
         self._connection = connection
-        self._is_sqlite = is_sqlite
         self._version: int | None = None
 
     async def behind(self, number: int) -> Sequence[tuple[int, str, str]]:
-        if self._is_sqlite:
-            version = await self._data_version()
+        if self._connection.is_sqlite:
+            version = await self._connection.data_version()
             if version == self._version:
                 return ()
             self._version = version
         return await _since(self._connection, number)
 
-    async def _data_version(self) -> int:
-        # Straight to the driver: this is all that an idle gateway does, and SQLAlchemy would double its cost.
-        driver: Any = (await self._connection.get_raw_connection()).driver_connection
-        ((version,),) = await driver.execute_fetchall("PRAGMA data_version")
-        return int(version)
 
-
-async def _since(connection: AsyncConnection, number: int) -> list[tuple[int, str, str]]:
+async def _since(connection: Transaction, number: int) -> list[tuple[int, str, str]]:
     query = select(changes.c.id, changes.c.kind, changes.c.key).where(changes.c.id > number).order_by(changes.c.id)
     return [(row.id, row.kind, row.key) for row in await connection.execute(query)]
 

@@ -77,7 +77,8 @@ class Connections(Leases):
         """Return how many there are."""
         async with self._database.read() as connection:
             query = select(func.count()).select_from(connections).where(*_where(app, status))
-            return (await connection.execute(query)).scalar_one()
+            number: int = (await connection.execute(query)).scalar_one()
+        return number
 
     async def count_by_status(self) -> dict[Status, int]:
         """Return how many there are in each status; all four keys are there."""

@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import URL, Connection, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from gateway.store.failures import translated
+from gateway.store.transaction import Transaction
 
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
 POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
@@ -35,21 +36,31 @@ class Database:
         self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Transaction]:
         """Give a connection to read with; each statement sees the newest commit. Raises `StoreError`."""
         with translated():
-            async with self._reader.connect() as connection:
-                yield connection
+            async with self._using(self._reader) as transaction:
+                yield transaction
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
+    async def write(self) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
 
         Raises `ConflictError` where a unique key is taken, `StoreError` for everything else.
         """
         with translated():
-            async with self._turn, self._writer.begin() as connection:
-                yield connection
+            async with self._turn, self._using(self._writer) as transaction:
+                yield transaction
+                await transaction.commit()
+
+    @asynccontextmanager
+    async def _using(self, engine: AsyncEngine) -> AsyncIterator[Transaction]:
+        transaction = Transaction(engine.connect(), is_sqlite=self.is_sqlite)
+        try:
+            await transaction.begin()
+            yield transaction
+        finally:
+            await transaction.end()
 
     async def close(self) -> None:
         """Close every connection that is not in use."""
@@ -63,6 +74,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
         connect_args={"isolation_level": None, "timeout": BUSY_SECONDS},
         pool_size=POOL_SIZE,
         max_overflow=0,
+        pool_timeout=BUSY_SECONDS,
     )
     event.listen(engine.sync_engine, "connect", _set_up)
     event.listen(engine.sync_engine, "begin", _begin)

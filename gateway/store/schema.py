@@ -8,11 +8,11 @@ Alembic. Either way one transaction and one lock: of several processes that star
 from pathlib import Path
 
 from sqlalchemy import Connection, func, inspect, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.errors import Refusal, StartError
 from gateway.store import tables
 from gateway.store.database import Database
+from gateway.store.transaction import Transaction
 
 HEAD = "0001"  # the newest file in migrations/versions; numbers, so that newer and older can be told apart
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -20,7 +20,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x6777_0001  # any number that is ours: the PostgreSQL advisory lock that migrations are done under
 
 
-async def current(connection: AsyncConnection) -> str | None:
+async def current(connection: Transaction) -> str | None:
     """Return the store's version, None where there are no tables yet."""
     return await connection.run_sync(_current)
 

@@ -113,6 +113,13 @@ async def test_a_disconnect_is_not_undone_by_a_refresh_that_is_under_way(store: 
     assert (await store.connections.get("crm-ann")).status is Status.DISCONNECTED
 
 
+async def test_a_status_alone_is_not_undone_by_a_refresh_that_is_under_way(store: Store):
+    await store.connections.insert(a_connection())
+    fence = await lease(store)
+    await store.connections.update("crm-ann", status=Status.NEEDS_REAUTHORIZATION)
+    assert not await store.connections.write_tokens("crm-ann", fence=fence, now=1.0, credentials=b"new", expires_at=1.0)
+
+
 async def test_of_twenty_tasks_exactly_one_gets_the_lease(store: Store):
     await store.connections.insert(a_connection())
     fences = await asyncio.gather(*(lease(store, f"task-{number}") for number in range(20)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import StartError, StoreError
-from gateway.store import Store, schema
+from gateway.store import Store, schema, sqlite_file
 from tests.store.samples import a_connection
 
 NOBODY = 65534
@@ -293,6 +293,24 @@ async def test_a_store_that_becomes_full_says_so_and_goes_on_when_there_is_room_
     assert caught.value.refusal.code == "overloaded"
     await sqlite_store.connections.insert(a_connection(credentials=b"small"))
     assert await sqlite_store.connections.count() == 1
+
+
+async def test_switching_to_the_log_waits_for_those_who_do_it_at_the_same_moment(sqlite_path, monkeypatch):
+    sqlite_path.parent.mkdir()
+    sqlite_path.touch()
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    answers: list[Exception] = [busy, busy]
+
+    def connect(path: Path) -> sqlite3.Connection:
+        if answers:
+            raise answers.pop()
+        return sqlite3.connect(path)
+
+    monkeypatch.setattr(sqlite_file, "_connect", connect)
+    sqlite_file.write_ahead(sqlite_path)
+    with closing(sqlite3.connect(sqlite_path)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_importing_the_store_costs_neither_sqlalchemy_nor_alembic():
