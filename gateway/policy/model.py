@@ -50,7 +50,6 @@ __all__ = [
 
 T = TypeVar("T")
 DEFAULT_MARGIN = 60.0  # seconds; a request takes less, so a token that leaves here valid arrives valid
-DEFAULT_TTL = 3600.0  # seconds, for providers that don't say; the commonest answer of those that do
 
 
 def _as_tuple(value: Any) -> Any:
@@ -134,7 +133,10 @@ class Authorize(StrictModel):
 
 
 class TokenEndpoint(StrictModel):
-    """The token endpoint (RFC 6749 §3.2). `margin` and `default_ttl` are seconds."""
+    """The token endpoint (RFC 6749 §3.2). `margin` and `default_ttl` are seconds.
+
+    Without a `default_ttl`, a token whose answer names no end lasts until its JWT's `exp`, or until a 401.
+    """
 
     url: str
     client_auth: Literal["basic", "body", "none"] = "basic"
@@ -145,7 +147,7 @@ class TokenEndpoint(StrictModel):
     success_when: str | None = None
     error: str | None = None
     margin: Duration = DEFAULT_MARGIN
-    default_ttl: Duration = DEFAULT_TTL
+    default_ttl: Duration | None = None
 
 
 class RefreshEndpoint(StrictModel):

@@ -260,6 +260,8 @@ class Exchange:
             detail = "The target asked the gateway to authenticate as to a proxy (407)."
             self._refuse(Refusal(code="upstream_protocol", detail=detail))
         else:
+            if head.status == _UNAUTHORIZED and self._replayed and self._live.refreshable:
+                self._services.vault.refused_again(self._live)
             self._relay_head(head)
 
     def response_content(self, data: bytes) -> None:

@@ -30,8 +30,8 @@ class Wire(Protocol):
 class TlsLayer(asyncio.Protocol):
     """A protocol to the transport below, a transport to the protocol above.
 
-    `inner.connection_made` is called when the handshake is done. `on_failure` is told of a handshake that failed; the
-    connection is closed then. An end without close_notify reaches `inner` as `connection_lost` with an exception.
+    `inner.connection_made` is called when the handshake is done, then `on_established`. `on_failure` is told of a
+    handshake that failed; the connection is closed then. An end without close_notify reaches `inner` as `connection_lost` with an exception.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class TlsLayer(asyncio.Protocol):
         *,
         server_side: bool = False,
         server_hostname: str | None = None,
+        on_established: Callable[[], None] | None = None,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -48,7 +49,7 @@ class TlsLayer(asyncio.Protocol):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._inner = inner
-        self._on_failure = on_failure
+        self._on_established, self._on_failure = on_established, on_failure
         self._established = False
         self._ended = False  # the inner protocol has been told of the end
         self._transport: asyncio.Transport | None = None
@@ -143,6 +144,8 @@ class TlsLayer(asyncio.Protocol):
         self._flush()
         self._established = True
         self._inner.connection_made(cast(asyncio.BaseTransport, self))
+        if self._on_established is not None:
+            self._on_established()
         return True
 
     def _fail(self, error: Exception) -> None:
@@ -162,6 +165,8 @@ class TlsLayer(asyncio.Protocol):
             ended = True  # OpenSSL reads nothing behind a close_notify
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            ended = True  # the same, where our own close_notify went out before
         except ssl.SSLError as error:
             broken = error
         self._flush()  # a key update or a new ticket may be answered

@@ -98,7 +98,6 @@ class TunnelEntry(asyncio.Protocol):
         self._wire: Wire | None = None
         self._early: list[bytes] = []
         self._minting: asyncio.Task[None] | None = None
-        self._reader: CallerConnection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the wire."""
@@ -125,15 +124,12 @@ class TunnelEntry(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Give up on a caller that says nothing, or doesn't finish its handshake."""
-        if self._reader is not None and self._reader.is_open:
-            self._listener.left(self)
-        elif now >= self._deadline:
+        if now >= self._deadline:
             self._require_wire().abort()
 
     def drain(self) -> None:
         """Close: nothing is under way here."""
-        if self._reader is None:
-            self._require_wire().close()
+        self._require_wire().close()
 
     def _read_plain(self) -> None:
         reader = self._listener.caller(tunnel=self._tunnel, secure=False)
@@ -152,8 +148,14 @@ class TunnelEntry(asyncio.Protocol):
 
     def _intercept(self, context: ssl.SSLContext) -> None:
         """Answer the handshake. This entry keeps watch until it is done."""
-        self._reader = self._listener.caller(tunnel=self._tunnel, secure=True)
-        layer = TlsLayer(context, self._reader, server_side=True, on_failure=self._tls_failed)
+        reader = self._listener.caller(tunnel=self._tunnel, secure=True)
+        layer = TlsLayer(
+            context,
+            reader,
+            server_side=True,
+            on_established=lambda: self._listener.left(self),
+            on_failure=self._tls_failed,
+        )
         wire = self._require_wire()
         wire.set_protocol(layer)
         layer.connection_made(cast(asyncio.BaseTransport, wire))

@@ -129,7 +129,7 @@ def _render(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: 
         response=described.response,
         success_when=described.success_when,
         error=described.error,
-        default_ttl=_default_ttl(policy),
+        default_ttl=None if policy.refresh_endpoint is None else policy.refresh_endpoint.default_ttl,
     )
 
 
@@ -156,14 +156,6 @@ def _render_value(value: str | Script, context: Context) -> str | Secret:
     seen = len(context.used)
     text = render_text(value, context)
     return Secret(text) if len(context.used) > seen else text
-
-
-def _default_ttl(policy: Policy) -> float | None:
-    """Return the policy's own default; None where it names none, so that a JWT's `exp` and the 401 have their say."""
-    for section in (policy.auth.refresh, policy.auth.token):
-        if section is not None and "default_ttl" in section.model_fields_set and section.default_ttl is not None:
-            return section.default_ttl
-    return None
 
 
 def _plain(value: str | Secret) -> str:

@@ -154,6 +154,7 @@ class FakeVault:
         self.error: GatewayError | None = None
         self.renewals: list[str] = []
         self.hold: asyncio.Event | None = None
+        self.refused: list[str] = []
 
     def peek(self, connection_id: str) -> Live | None:
         return None if connection_id in self.unloaded else self.lives.get(connection_id)
@@ -167,6 +168,9 @@ class FakeVault:
         renewed = await self.after_401(live)
         assert renewed is not None
         return renewed
+
+    def refused_again(self, live: Live) -> None:
+        self.refused.append(live.connection_id)
 
     def renew_soon(self, live: Live) -> None:
         self.renewals.append(live.connection_id)

@@ -246,8 +246,10 @@ async def test_an_upstreams_407_becomes_502(gateway: Gateway, caller: Caller) ->
 
 async def test_secrets_are_taken_out_of_every_header_of_an_answer(gateway: Gateway, caller: Caller) -> None:
     gateway.service.script = [
-        b"HTTP/1.1 302 tok_abcdefgh\r\nLocation: http://x/?t=tok_abcdefgh\r\n"
-        b"X-Echo: Bearer tok_abcdefgh\r\nContent-Length: 12\r\n\r\ntok_abcdefgh"
+        (
+            b"HTTP/1.1 302 tok_abcdefgh\r\nLocation: http://x/?t=tok_abcdefgh\r\n"
+            b"X-Echo: Bearer tok_abcdefgh\r\nContent-Length: 12\r\n\r\ntok_abcdefgh"
+        )
     ]
     head, _, content = (await caller.ask(gateway.request())).partition(b"\r\n\r\n")
     assert b"tok_abcdefgh" not in head
@@ -474,6 +476,7 @@ async def test_a_second_401_goes_through(gateway: Gateway, caller: Caller) -> No
     gateway.service.script = [b"HTTP/1.1 401 No\r\nContent-Length: 4\r\n\r\noops"]
     assert (await caller.ask(gateway.request())).startswith(b"HTTP/1.1 401 No\r\n")
     assert gateway.vault.refreshes == 1
+    assert gateway.vault.refused == ["crm-ann"], "so that the provider isn't asked for a token at every request"
     assert len(gateway.service.requests) == 2
 
 

@@ -73,6 +73,14 @@ async def test_requests_inside_an_intercepted_tunnel_get_their_credential(secure
     await caller.close()
 
 
+async def test_a_tunnel_that_ends_is_forgotten_at_once(secure: Gateway) -> None:
+    caller = await intercepted(secure)
+    await caller.ask(inside(secure.service.port))
+    await caller.close()
+    async with asyncio.timeout(0.3):
+        await secure.server.stop(5)
+
+
 async def test_http_written_for_a_url_allowed_as_https_is_upgraded(secure: Gateway) -> None:
     caller = await secure.open()
     assert (await caller.ask(secure.request())).endswith(b"ok")
