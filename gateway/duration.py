@@ -13,7 +13,8 @@ def parse_duration(text: str) -> float:
     """Return seconds. Raises `ValueError` that says which forms are right."""
     match = _FORM.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a duration; write a number with ms, s, m, h or d, such as 30s or 90d")
+        form = "write a number with ms, s, m, h or d behind it, such as 30s or 90d"
+        raise ValueError(f"{text!r} is not a duration; {form}")
     return float(match[1]) * UNITS[match[2]]
 
 
