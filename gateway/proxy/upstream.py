@@ -127,6 +127,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._receiver = None
         if reusable and self._reusable and self.wire is not None and not self.wire.is_closing():
             self.used = True
+            self.wire.resume_reading()  # a slow caller may have paused it with the answer's last piece
             self._pool.put(self)
         else:
             self.close()
