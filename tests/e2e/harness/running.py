@@ -58,8 +58,8 @@ def until(found, *, within: float, what: str) -> float:
 class RunningGateway:
     """One gateway: its directory, its two ports, its process. `cli` and `api` work on it."""
 
-    def __init__(self, directory: Path, *, trust: Path, policies: Mapping[str, str]) -> None:
-        self.directory, self._trust = directory, trust
+    def __init__(self, directory: Path, *, trust: Path, policies: Mapping[str, str], log_level: str = "info") -> None:
+        self.directory, self._trust, self._log_level = directory, trust, log_level
         self.data, self.policies = directory / "data", directory / "policies"
         self.log_file, self.out_file = directory / "gateway.log", directory / "gateway.out"
         self.policies.mkdir(parents=True)
@@ -85,6 +85,7 @@ class RunningGateway:
             allow_networks = ["127.0.0.0/8", "::1/128"]
             [log]
             format = "json"
+            level = "{self._log_level}"
             """
         )
 
