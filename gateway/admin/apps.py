@@ -13,7 +13,10 @@ from gateway.policy.load import Finding as PolicyFinding
 from gateway.policy.load import load
 from gateway.policy.model import Policy, SecretSource
 from gateway.secret import Secret
+from gateway.store.rows import Status
 from gateway.vault.credentials import Safe
+
+_LIVING = tuple(status for status in Status if status is not Status.DISCONNECTED)
 
 
 async def list_apps(call: Call) -> Answer:
@@ -46,11 +49,14 @@ async def put_app(call: Call) -> Answer:
 
 
 async def delete_app(call: Call) -> Answer:
-    """Take the policy away. An app with living connections stays: they would be left without rules."""
+    """Take the policy away. An app with living connections stays: they would be left without rules.
+
+    A disconnected connection isn't living: it holds no credentials, and stays in the list as history.
+    """
     app, services = call.parameters["app"], call.services
     if app not in _names(services):
         raise missing(f"app {app!r}")
-    if (await services.store.connections.list(app=app, limit=1)).items:
+    if await _has_living_connections(services, app):
         detail = f"The app {app!r} still has connections."
         raise ClientError(Refusal(code="conflict", detail=detail, hint="Disconnect them first."))
     try:
@@ -102,6 +108,13 @@ async def app_of(services: Services, app: str) -> App:
         secrets=await _secrets(services, app, policy),
         findings=[_finding(finding) for finding in findings],
     )
+
+
+async def _has_living_connections(services: Services, app: str) -> bool:
+    for status in _LIVING:
+        if (await services.store.connections.list(app=app, status=status, limit=1)).items:
+            return True
+    return False
 
 
 def named_secrets(policy: Policy) -> frozenset[str]:

@@ -28,6 +28,8 @@ BUNDLE_VARIABLES = (
     "HEX_CACERTS_PATH",  # Elixir's hex
     "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE",  # gcloud
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",  # gRPC
+    "HTTPLIB2_CA_CERTS",  # httplib2, and with it Google's older Python clients
+    "NIX_SSL_CERT_FILE",  # OpenSSL and curl as Nix builds them, which prefer it to SSL_CERT_FILE
 )
 """Each replaces what the program trusts: the file holds the system's roots and ours."""
 

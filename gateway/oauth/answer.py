@@ -210,7 +210,7 @@ def _refusal(
 ) -> TokenRefused:
     code = redact(error, secrets) if error else "refused"
     words = provider_message(data, endpoint.error, secrets)
-    told = ": ".join(part for part in (code if error else None, words) if part)
+    told = ": ".join(part for part in (code if error else None, words if words != code else None) if part)
     temporary = answer.status >= _SERVER_ERROR or answer.status == _TOO_MANY
     return TokenRefused(
         error=code,

@@ -71,7 +71,9 @@ def _as_value(value: Any) -> Any:
 
 
 def _as_param(value: Any) -> Any:
-    if isinstance(value, (str, dict, Script)) or value is False:
+    if value is False:
+        return value
+    if isinstance(value, (str, dict, Script)):
         return _as_value(value)
     if value is True or not isinstance(value, (int, float)):
         raise ValueError('must be a text, a number, { js = "…" }, or false to leave a standard parameter out')

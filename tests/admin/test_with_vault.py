@@ -69,6 +69,17 @@ async def test_a_connection_is_tested_not_refreshed_and_disconnected(web):
     assert kinds == {"connection.created", "connection.disconnected"}
 
 
+async def test_an_app_whose_connections_are_all_disconnected_can_be_deleted(web):
+    """Disconnected ones stay in the list as history; they need no rules."""
+    await web.api("POST", "/connections", json=BODY)
+    refused = await web.api("DELETE", "/apps/crm")
+    assert (refused.status, refused.json["code"], refused.json["hint"]) == (409, "conflict", "Disconnect them first.")
+    assert (await web.api("DELETE", "/connections/crm-ann")).status == 204
+    assert (await web.api("DELETE", "/apps/crm")).status == 204
+    assert (await web.api("GET", "/apps/crm")).status == 404
+    assert (await web.api("GET", "/connections/crm-ann")).json["status"] == "disconnected"
+
+
 async def test_a_person_connects_and_no_answer_or_file_holds_the_secret(web):
     made = await web.api("POST", "/connect-links", json={"app": "crm", "id": "crm-mine"})
     path = made.json["url"].removeprefix(web.server.url)
@@ -77,6 +88,8 @@ async def test_a_person_connects_and_no_answer_or_file_holds_the_secret(web):
     wrong = await web.request("POST", path, data=typed | {"field.account": "BOB"})
     assert wrong.status == 422
     good = await web.request("POST", path, data=typed)
+    assert (good.status, good.headers["Location"]) == (303, path)
+    good = await web.get(path)
     assert "<h1>Connected as bob of us</h1>" in good.text
     assert (await web.api("GET", "/connections/crm-mine")).json["created_by"] == "connect-link"
     await web.api("POST", "/explain", json={"connection": "crm-mine", "url": "https://api.example.com/v1/users"})

@@ -29,6 +29,12 @@ def jwt(claims: dict[str, Any]) -> str:
     return "e30." + base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode() + ".sig"
 
 
+def test_words_that_are_the_code_are_said_once() -> None:
+    """A policy's `error = "error"` points at the code itself."""
+    got = read(b'{"error":"server_error"}', status=500, error="error")
+    assert got.detail == "The provider answered 500: server_error"
+
+
 def test_the_answer_of_rfc_6749() -> None:
     got = read(b'{"access_token":"at","token_type":"bearer","expires_in":3600,"refresh_token":"rt","example":"x"}')
     assert got.access_token == Secret("at")

@@ -34,6 +34,22 @@ def test_refresh_takes_what_it_leaves_out_from_the_token_endpoint() -> None:
     assert (endpoint.margin, endpoint.default_ttl) == (30.0, 7200.0)
 
 
+def test_a_parameter_set_to_false_removes_a_standard_one() -> None:
+    """The policy keeps False apart from every text, in the login URL's parameters and in the token endpoint's."""
+    text = REFERENCE.read_text()
+    for standing in ('params = { access_type = "offline" }', 'params = { audience = "https://api.example.com", '):
+        assert text.count(standing) == 1
+        text = text.replace(standing, standing.replace("params = { ", "params = { scope = false, "))
+    loaded = load(text, app="crm", file="crm.toml")
+    assert loaded.findings == ()
+    assert loaded.policy is not None
+    auth = loaded.policy.auth
+    assert auth.authorize is not None
+    assert auth.authorize.params == {"scope": False, "access_type": "offline"}
+    assert auth.token is not None
+    assert auth.token.params["scope"] is False
+
+
 EVERY_KIND = """
 nme = "X"
 [allow]
