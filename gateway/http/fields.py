@@ -32,6 +32,7 @@ class Role(IntEnum):
     ACCEPT_ENCODING = 16
     LOCATION = 17
     SET_COOKIE = 18
+    METHOD_OVERRIDE = 19  # a server may take it for the method
 
 
 class Name(NamedTuple):
@@ -65,8 +66,13 @@ _ROLES = {
     b"trailer": Role.HOP_BY_HOP,  # trailers are dropped whole
     b"http2-settings": Role.HOP_BY_HOP,
     b"alt-svc": Role.HOP_BY_HOP,  # would lead the caller around the gateway
+    b"x-original-url": Role.HOP_BY_HOP,  # a server may take it for the target, which is another than was decided on
+    b"x-rewrite-url": Role.HOP_BY_HOP,  # the same
+    b"x-http-method-override": Role.METHOD_OVERRIDE,
+    b"x-http-method": Role.METHOD_OVERRIDE,
+    b"x-method-override": Role.METHOD_OVERRIDE,
 }
-_NEVER_DISGUISED = frozenset(
+_NEVER_DISGUISED = frozenset({b"x-original-url", b"x-rewrite-url"}) | frozenset(
     name
     for name, role in _ROLES.items()
     if role
@@ -80,9 +86,11 @@ _NEVER_DISGUISED = frozenset(
         Role.UPGRADE,
         Role.CONNECTION_ID,
         Role.EXPECT,
+        Role.METHOD_OVERRIDE,
     }
 )
 _MAX_REMEMBERED = 4096
+_MAX_NAME = 64  # bytes of a name that is remembered
 _remembered: dict[bytes, Name] = {}
 
 
@@ -92,8 +100,6 @@ def read_name(raw: bytes) -> Name:
 
 
 def _remember(raw: bytes) -> Name:
-    if len(_remembered) >= _MAX_REMEMBERED:
-        _remembered.clear()  # names are the caller's choice: memory is bounded, and this is cheap
     lower = raw.lower()
     folded = lower.replace(b"_", b"-")
     if lower != folded and (folded in _NEVER_DISGUISED or folded.startswith(b"proxy-")):
@@ -102,7 +108,11 @@ def _remember(raw: bytes) -> Name:
         role = _ROLES[lower]
     else:
         role = Role.HOP_BY_HOP if folded.startswith(b"proxy-") else Role.ORDINARY
-    name = _remembered[bytes(raw)] = Name(role, folded)
+    name = Name(role, folded)
+    if len(raw) <= _MAX_NAME:  # names are the caller's choice: memory is bounded, and this is cheap
+        if len(_remembered) >= _MAX_REMEMBERED:
+            _remembered.clear()
+        _remembered[bytes(raw)] = name
     return name
 
 

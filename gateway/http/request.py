@@ -63,6 +63,7 @@ class RequestHead:
     api_key: bytes | None = None
     content_type: bytes | None = None
     content_encoding: bytes | None = None
+    method_override: str | None = None
 
     @property
     def has_content(self) -> bool:
@@ -143,13 +144,15 @@ def _note(head: RequestHead, role: Role, value: bytes) -> None:
             head.api_key = value
         case Role.CONTENT_TYPE:
             head.content_type = _once(head.content_type, value, "Content-Type")
+        case Role.METHOD_OVERRIDE:
+            head.method_override = _once(head.method_override, value, "method override").decode("latin-1").upper()
         case Role.CONTENT_ENCODING:
             head.content_encoding = _once(head.content_encoding, value, "Content-Encoding").lower()
         case _:
             pass
 
 
-def _once(known: bytes | None, value: bytes, name: str) -> bytes:
+def _once(known: bytes | str | None, value: bytes, name: str) -> bytes:
     if known is not None:
         raise RequestRejected(f"There are two {name} fields.")
     return value.strip(b" \t")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.http.fields import _remembered
 from gateway.http.request import RequestHead, RequestRejected, forwarded_head, may_be_nominated, read_request_head
 
 HOST = (b"Host", b"ok.test")
@@ -163,3 +164,22 @@ def test_an_upgrade_is_written_only_where_it_is_forwarded() -> None:
     head = head_of((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
     assert b"pgrade" not in sent(head)
     assert sent(head, upgrade=b"websocket").endswith(b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+
+
+def test_a_target_or_method_named_elsewhere_than_in_the_request_line_ends_here_or_is_noted() -> None:
+    head = head_of((b"X-Original-URL", b"/admin"), (b"X-Rewrite-Url", b"/admin"), (b"X-HTTP-Method-Override", b"put"))
+    assert sent(head) == b"GET /a?b HTTP/1.1\r\nHost: ok.test\r\nX-HTTP-Method-Override: put\r\n\r\n"
+    assert head.method_override == "PUT"
+
+
+@pytest.mark.parametrize("name", [b"X_Original_URL", b"X-HTTP-Method_Override"])
+def test_they_have_no_disguise(name: bytes) -> None:
+    with pytest.raises(RequestRejected, match="disguise"):
+        head_of((name, b"PUT"))
+
+
+def test_long_names_are_not_remembered() -> None:
+    """Else a caller could fill the memory with names of its own making."""
+    head_of((b"x" * 65, b"1"), (b"y" * 64, b"1"))
+    assert b"x" * 65 not in _remembered
+    assert b"y" * 64 in _remembered
