@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: close(2) resets
 _LINGER = 2.0  # seconds that a caller may go on sending what nobody reads, so that it sees the answer and no reset
+_PREPARING = 120.0  # seconds for all that comes before a request is sent: a load, a refresh, a new connection
 _MAX_WAITING = 64  # pipelined requests that wait their turn
+_HIDES_REQUESTS = (b"h2", b"http/", b"tls/")  # protocols that carry requests which nobody would decide on
 
 
 class CallerConnection(asyncio.Protocol):
@@ -60,7 +62,7 @@ class CallerConnection(asyncio.Protocol):
         self._early: list[bytes] | None = None  # what came behind an offered Upgrade, for upstream if it accepts
         self._closing = False
         self._halted = False  # nothing that comes is looked at any more
-        self._write_paused = False
+        self.write_paused = False  # the caller reads too slowly
 
     # What the transport tells it.
 
@@ -83,15 +85,16 @@ class CallerConnection(asyncio.Protocol):
         if self._early is not None:
             self._early.append(data)
             return
-        if not self._in_content:
-            self._header_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._behind_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._unreadable(error)
-        if not self._in_content and self._header_bytes > self._limits.header_bytes and not self._halted:
+        self._header_bytes += len(data)
+        while data and not self._halted:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._behind_upgrade(data[upgrade.args[0] :])
+            except httptools.HttpParserError as error:
+                self._unreadable(error)
+        if self._header_bytes > self._limits.header_bytes and not self._halted:
             self._halt(_headers_too_large(f"over {self._limits.header_bytes} bytes"))
 
     def eof_received(self) -> bool:
@@ -115,7 +118,7 @@ class CallerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let upstream wait: the caller reads too slowly."""
-        self._write_paused = True
+        self.write_paused = True
         if self._joined is not None:
             self._joined.caller_paused()
         elif self._exchange is not None:
@@ -123,11 +126,13 @@ class CallerConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Let upstream go on."""
-        self._write_paused = False
+        self.write_paused = False
         if self._joined is not None:
             self._joined.caller_resumed()
         elif self._exchange is not None:
             self._exchange.caller_resumed()
+        elif self._waiting and not self._closing:
+            self._next()
 
     # What the parser tells it.
 
@@ -170,7 +175,7 @@ class CallerConnection(asyncio.Protocol):
             if head.has_content
             else None
         )
-        if self._exchange is not None or self._waiting:
+        if self._exchange is not None or self._waiting or self.write_paused:
             self._queue(head)
         elif self.tunnel is not None and head.method == "CONNECT":
             self._halt(Refusal(code="request_rejected", detail="There is no tunnel inside a tunnel."))
@@ -179,6 +184,7 @@ class CallerConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Hand on content."""
+        self._header_bytes = 0  # counted again from here: trailers have a limit too
         if self._content is not None and not self._halted:
             self._content.feed(body)
             self._extend(self._timeouts.idle)
@@ -194,8 +200,8 @@ class CallerConnection(asyncio.Protocol):
     # What an exchange asks of it.
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the caller."""
-        if self._wire is not None and data:
+        """Send bytes to the caller, if it is still there."""
+        if data and self.is_open and self._wire is not None:
             self._wire.write(data)
 
     def relay(self, data: bytes) -> None:
@@ -205,14 +211,14 @@ class CallerConnection(asyncio.Protocol):
         self._extend(self._timeouts.idle)
 
     def awaiting_answer(self) -> None:
-        """Start the time that upstream has for its answer's head, once it has the whole request."""
+        """Start the time that upstream has for its answer's head; while content is to come, the caller's."""
         exchange = self._exchange
-        if exchange is not None and (exchange.content is None or exchange.content.complete):
-            self._extend(self._timeouts.response_header)
+        if exchange is not None:
+            self._extend(self._timeouts.response_header if exchange.whole else self._timeouts.idle)
 
     def refuse(self, refusal: Refusal, request_id: str, *, head: RequestHead | None, keep_alive: bool) -> None:
-        """Answer with a problem of the gateway's own."""
-        keep = keep_alive and head is not None and self.keeps_alive(head) and self._content is None
+        """Answer with a problem of the gateway's own. `keep_alive` only where all of the request is here."""
+        keep = keep_alive and head is not None and self.keeps_alive(head)
         with_content = head is None or head.method != "HEAD"
         self.write(refusal_bytes(refusal, request_id=request_id, keep_alive=keep, with_content=with_content))
         if not keep:
@@ -220,27 +226,25 @@ class CallerConnection(asyncio.Protocol):
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
         """Go on to the next request, or close."""
-        self._exchange = None
-        unread = self._content is not None
-        if not keep_alive or self._closing or unread:
-            self._close(linger=unread)
-        elif self._waiting:
-            self._begin(*self._waiting.popleft())
-        elif self._fault is not None:
-            self._answer_fault(self._fault)
+        exchange, self._exchange = self._exchange, None
+        if keep_alive and not self._closing:
+            self._next()
         else:
-            self.resume_reading()
-            self.deadline = self.services.time() + self._timeouts.idle
+            # Who offered an Upgrade may have sent more behind it, as who still sends content has.
+            self._close(linger=exchange is not None and (not exchange.whole or exchange.head.upgrade is not None))
 
     def keeps_alive(self, head: RequestHead) -> bool:
         """Whether the connection may be used again after this request."""
         return head.keep_alive and not self._closing and not self._listener.draining
 
     def upgrade_offered(self, head: RequestHead) -> bool:
-        """Whether the caller asks for a protocol that we tunnel: not h2c, which would hide requests from us."""
+        """Whether the caller asks for a protocol that we tunnel: none that would hide HTTP requests from us."""
         members = list_members(head.upgrade or b"")
         return (
-            bool(members) and b"upgrade" in head.nominated and not any(member.startswith(b"h2") for member in members)
+            bool(members)
+            and head.version == "1.1"
+            and b"upgrade" in head.nominated
+            and not any(member.startswith(_HIDES_REQUESTS) for member in members)
         )
 
     def join(self, upstream: UpstreamConnection, early: bytes, exchange: Exchange) -> None:
@@ -291,8 +295,10 @@ class CallerConnection(asyncio.Protocol):
         self.deadline = 0.0
         if self._exchange is not None:
             self._exchange.reject(self._overdue())
-        elif self._halted or not self._header_bytes:
-            self.abort() if self._halted else self.close()
+        elif self._halted or self.write_paused:
+            self.abort()
+        elif not self._header_bytes:
+            self.close()
         else:
             detail = "The request's head did not arrive in time."
             self._halt(Refusal(code="request_timeout", detail=detail))
@@ -310,32 +316,48 @@ class CallerConnection(asyncio.Protocol):
             return
         route = route_request(head, self.tunnel, secure=self._secure)
         if isinstance(route, Refusal):
-            self.refuse(route, self.services.request_id(), head=head, keep_alive=content is None)
+            whole = content is None or content.complete
+            self.refuse(route, self.services.request_id(), head=head, keep_alive=whole and head.upgrade is None)
             self._listener.count(route, "connect" if self.tunnel else "absolute")
             if self._closing:
-                self._close(linger=self._content is not None)
-            elif self._waiting:
-                self._begin(*self._waiting.popleft())
+                self._close(linger=True)
+            else:
+                self._next()
             return
-        self.deadline = 0.0
+        self._extend(_PREPARING)
         self._exchange = Exchange(self.services, self, route, head, content)
         self._exchange.start()
 
-    def _behind_upgrade(self, rest: bytes) -> None:
-        """Go on where llhttp stops: behind a CONNECT and any Upgrade. What follows is for whoever is decided on."""
+    def _next(self) -> None:
+        """Go on: with the request that has waited longest, with the fault behind them all, or reading."""
+        self._extend(self._timeouts.idle)
+        if self._waiting:
+            if self.write_paused:
+                return  # the caller reads its answers too slowly for more of them
+            head, content = self._waiting.popleft()
+            if not self._waiting and self._early is None:
+                self.resume_reading()  # to see a caller that leaves, too
+            self._begin(head, content)
+        elif self._fault is not None:
+            self._answer_fault(self._fault)
+        else:
+            self.resume_reading()
+
+    def _behind_upgrade(self, rest: bytes) -> bytes:
+        """Go on where llhttp stops: behind a CONNECT and any Upgrade. Return what is to be parsed as requests."""
         head = self._head
         if head is None or self._closing or self._fault is not None:
-            return
+            return b""
         if head.method == "CONNECT":
             self.pause_reading()
             open_tunnel(self._listener, self, head, rest)
-        elif self.upgrade_offered(head):
+            return b""
+        if self.upgrade_offered(head):
             self.pause_reading()
             self._early = [rest] if rest else []
-        else:
-            self._parser = httptools.HttpRequestParser(self)
-            if rest:
-                self.data_received(rest)
+            return b""
+        self._parser = httptools.HttpRequestParser(self)
+        return rest
 
     def connect_refused(self, refusal: Refusal) -> None:
         """Answer a CONNECT with no, and read nothing more."""
@@ -362,6 +384,7 @@ class CallerConnection(asyncio.Protocol):
             self._halt(Refusal(code="request_rejected", detail="A CONNECT can't wait behind another request."))
             return
         if len(self._waiting) >= _MAX_WAITING:
+            self._content = None
             self._halt(Refusal(code="overloaded", detail="Too many requests are pipelined.", retry_after=1))
             return
         self._waiting.append((head, self._content))
@@ -384,9 +407,13 @@ class CallerConnection(asyncio.Protocol):
     def _halt(self, refusal: Refusal) -> None:
         """Read nothing more: answer at once, or when the requests before have been answered."""
         self._halted, self._fault = True, refusal
-        if self._exchange is not None and self._content is not None and not self._waiting:
+        content, self._content = self._content, None
+        if content is not None and self._waiting:
+            self._waiting.pop()  # the fault is in its content: it never goes out
+        elif content is not None and self._exchange is not None:
             self._exchange.reject(refusal)
-        elif self._exchange is None:
+            return
+        if self._exchange is None and not self._waiting:
             self._answer_fault(refusal)
 
     def _answer_fault(self, refusal: Refusal) -> None:
@@ -396,7 +423,7 @@ class CallerConnection(asyncio.Protocol):
 
     def _overdue(self) -> Refusal:
         exchange = self._exchange
-        if exchange is not None and exchange.content is not None and not exchange.content.complete:
+        if exchange is not None and not exchange.whole:
             return Refusal(code="request_timeout", detail="The request's content did not arrive in time.")
         return Refusal(code="upstream_timeout", detail="The target did not answer in time.")
 
@@ -408,8 +435,8 @@ class CallerConnection(asyncio.Protocol):
         self._closing = self._halted = True
         if self._wire is None or self._wire.is_closing():
             return
+        self._extend(_LINGER if linger and not self.write_paused else self._timeouts.idle)  # then it is cut
         if linger:
-            self.deadline = self.services.time() + _LINGER
             self._wire.resume_reading()
             self._wire.write_eof()
         else:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _UNAUTHORIZED = 401
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _Args = TypeVarTuple("_Args")
+_SEES_PARTS = frozenset({b"accept-encoding", b"range", b"if-range"})  # a secret cut in parts would not be found
 _MAX_HELD = 64 * 1024  # bytes of a 401's content that wait while the token is refreshed
 
 
@@ -57,13 +58,15 @@ class Exchange:
         self._client = ""
         self._live: Live | None = None
         self._target: Target | None = None
-        self._body: bytes | None = None  # the content as rewritten, whole
+        self._gathered: bytes | None = None  # the content, whole, where parameters go into it
+        self._body: bytes | None = None  # the same as rewritten
         self._upstream: UpstreamConnection | None = None
         self._relay: Relay | None = None
         self._status = 0
         self._held: list[bytes] | None = None  # a 401's content, while we see to the token
         self._held_head: ResponseHead | None = None
         self._held_size = 0
+        self._cut_off = False  # upstream left before the held answer was complete
         self._replayed = False
         self._retried = False
         self._upgrading = False
@@ -115,6 +118,9 @@ class Exchange:
             self._refuse(target)
             return
         decision = live.matcher.decide(self.head.method, target)
+        if self.head.method_override is not None and not isinstance(decision, Denied):
+            as_served = live.matcher.decide(self.head.method_override, target)
+            decision = as_served if isinstance(as_served, Denied) else decision
         if isinstance(decision, Denied):
             self._target = target
             self._refuse(Refusal(code="target_not_allowed", detail=decision.reason, hint=decision.hint))
@@ -144,7 +150,9 @@ class Exchange:
         elif not may_be_nominated(self.head, injection.header_names):
             detail = "Connection nominates a field that the gateway adds."
             self._refuse(Refusal(code="request_rejected", detail=detail))
-        elif injection.body and self.content is not None and self._body is None:
+        elif self._gathered is not None:
+            self._rewrite(injection, self._gathered)  # anew: the token in it may have changed, and the policy
+        elif injection.body and self.content is not None:
             self._collect(injection, self.content)
         else:
             self._send()
@@ -165,6 +173,7 @@ class Exchange:
             if body is None:
                 self._refuse(_too_large(limit))
             elif not self._ended:
+                self._gathered = body
                 self._rewrite(injection, body)
 
         content.flow_to(Collector(limit=limit, done=collected))
@@ -220,7 +229,7 @@ class Exchange:
         drop = injection.header_names | self._route.drop if self._route.drop else injection.header_names
         injected = injection.header_lines
         if live.scrub_body:
-            drop, injected = drop | {b"accept-encoding"}, injected + b"Accept-Encoding: identity\r\n"
+            drop, injected = drop | _SEES_PARTS, injected + b"Accept-Encoding: identity\r\n"
         if self._body is not None and head.expects_continue:
             drop = drop | {b"expect"}
         connection.ask(
@@ -235,6 +244,7 @@ class Exchange:
                 injected=injected + self._services.via,
                 upgrade=head.upgrade if self._upgrading else None,
             ),
+            content=length != 0,
             chunked=length is None,
             cookies=live.cookies,
         )
@@ -278,22 +288,21 @@ class Exchange:
     def response_ended(self) -> None:
         """Take the end of an answer, or of upstream's half of a tunnel."""
         connection, self._upstream = self._upstream, None
-        complete = self.content is None or self.content.complete
         if connection is not None:
-            connection.release(reusable=complete)
+            connection.release()
         if self._relay is not None:
             self._caller.relay(self._relay.end())
-            self._end(status=self._status, code="", keep_alive=not self._relay.close and complete)
+            self._end(status=self._status, code="", keep_alive=not self._relay.close and self.whole)
 
     def response_failed(self, why: str, *, answered: bool) -> None:
         """Handle an upstream that is gone before its answer was complete."""
         connection, self._upstream = self._upstream, None
-        if self._ended or self._held is not None:
+        if self._ended:
             return
-        if self._relay is not None:
-            self._log(self._status, "upstream_protocol")
-            self._finish()
-            self._caller.abort()  # a truncated answer never ends cleanly
+        if self._held is not None:
+            self._cut_off = True
+        elif self._relay is not None:
+            self._cut()
         elif connection is not None and connection.used and not answered and self._may_retry():
             self._retried = True
             if self.content is not None:
@@ -308,7 +317,7 @@ class Exchange:
         connection = self._upstream
         if connection is None or self._live is None:
             return
-        if not self._upgrading:
+        if not self._upgrading or not self.whole:  # RFC 9110 §7.8: not before it has the whole request
             self.response_failed("it switched protocols unasked", answered=True)
             connection.close()
             return
@@ -338,6 +347,11 @@ class Exchange:
         return self._client
 
     @property
+    def whole(self) -> bool:
+        """Whether the caller has sent all of the request."""
+        return self.content is None or self.content.complete
+
+    @property
     def connection_id(self) -> str:
         """The connection this is for."""
         return self._route.tag.connection_id
@@ -363,9 +377,7 @@ class Exchange:
         if self._ended:
             return
         if self._relay is not None:
-            self._log(self._status, refusal.code)
-            self._finish()
-            self._caller.abort()
+            self._cut(refusal.code)
         else:
             self._refuse(refusal, keep_alive=False)
 
@@ -392,20 +404,26 @@ class Exchange:
         if self._ended or head is None or held is None:
             return
         if fresh is None:
-            self._relay_head(head)
-            for piece in held:
-                self.response_content(piece)
-            if self._upstream is None:
-                self.response_ended()
-            else:
-                self._upstream.resume_reading()
+            self._relay_held(head, held)
             return
         connection, self._upstream = self._upstream, None
         if connection is not None:
-            connection.drain()
-            connection.resume_reading()
-        self._received = 0
+            connection.close()
+        self._received, self._cut_off = 0, False
         self._decide(fresh)  # the policy may have changed in between, too
+
+    def _relay_held(self, head: ResponseHead, pieces: list[bytes]) -> None:
+        self._relay_head(head)
+        if self._relay is None:
+            return
+        for piece in pieces:
+            self._caller.relay(self._relay.content(piece))
+        if self._cut_off:
+            self._cut()
+        elif self._upstream is None:
+            self.response_ended()
+        elif not self._caller.write_paused:
+            self._upstream.resume_reading()
 
     def _relay_head(self, response: ResponseHead) -> None:
         live, target = self._live, self._target
@@ -422,8 +440,7 @@ class Exchange:
         if self._route.entrance is Entrance.PATH and response.location_at:
             rewrite_locations(response, target, live)
         self._status = response.status
-        unread = self.content is not None and not self.content.complete
-        close = unread or self._upgrading or not self._caller.keeps_alive(self.head)
+        close = not self.whole or self._upgrading or not self._caller.keeps_alive(self.head)
         self._relay = Relay(response, self.head, live, via=self._services.via, close=close)
         self._caller.relay(self._relay.head)
 
@@ -436,13 +453,15 @@ class Exchange:
             return
         if self._route.entrance is Entrance.PATH and refusal.code == "proxy_authentication_required":
             refusal = Refusal(code=refusal.code, detail=refusal.detail, hint=refusal.hint, status=_UNAUTHORIZED)
-        self._caller.refuse(
-            refusal, self.request_id, head=self.head, keep_alive=keep_alive and not self._upgrade_refused()
-        )
-        self._end(status=refusal.status, code=refusal.code, keep_alive=keep_alive and not self._upgrade_refused())
+        keep_alive = keep_alive and self.whole and self.head.upgrade is None  # http-rules.md 2
+        self._caller.refuse(refusal, self.request_id, head=self.head, keep_alive=keep_alive)
+        self._end(status=refusal.status, code=refusal.code, keep_alive=keep_alive)
 
-    def _upgrade_refused(self) -> bool:
-        return self.head.upgrade is not None
+    def _cut(self, code: str = "upstream_protocol") -> None:
+        """End an answer that has begun and can't be completed: a truncated one never ends cleanly."""
+        self._log(self._status, code)
+        self._finish()
+        self._caller.abort()
 
     def _end(self, *, status: int, code: str, keep_alive: bool) -> None:
         self._log(status, code)
@@ -464,11 +483,14 @@ class Exchange:
         self._task = asyncio.get_running_loop().create_task(self._guarded(step, *args))
 
     async def _guarded(self, step: Callable[[*_Args], Coroutine[Any, Any, None]], *args: *_Args) -> None:
-        """Run a step that waits; what it raises on purpose is the answer."""
+        """Run a step that waits; what it raises on purpose is the answer. Whatever else it raises, there is one."""
         try:
             await step(*args)
         except GatewayError as error:
             self._refuse(error.refusal)
+        except Exception:
+            self.reject(Refusal(code="internal", detail="The gateway has a fault; its log says which."))
+            raise  # the loop's handler logs it
 
     def _log(self, status: int, code: str) -> None:
         services, target, live = self._services, self._target, self._live

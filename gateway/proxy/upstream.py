@@ -91,6 +91,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._method = ""
         self._cookies = False
         self._chunked = False
+        self._unsent = False  # more of the request's content is to come
+        self._write_paused = False
         self._raw: RawReceiver | None = None  # after a 101
         self._answered = False
         self._reusable = False
@@ -105,10 +107,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     # What an exchange asks of it.
 
-    def ask(self, receiver: Receiver, *, method: str, head: bytes, chunked: bool, cookies: bool) -> None:
-        """Send a request's head. Content follows through `write_content`, in chunks where `chunked`."""
+    def ask(self, receiver: Receiver, *, method: str, head: bytes, content: bool, chunked: bool, cookies: bool) -> None:
+        """Send a request's head. Where there is `content`, it follows by `write_content`, in chunks where `chunked`."""
         self._receiver, self._method, self._chunked, self._cookies = receiver, method, chunked, cookies
-        self._answered = False
+        self._answered, self._unsent = False, content
         self._require_wire().write(head)
 
     def write_content(self, data: bytes) -> None:
@@ -119,22 +121,23 @@ class UpstreamConnection(asyncio.Protocol):
 
     def end_content(self) -> None:
         """Close the request's content."""
+        self._unsent = False
         if self._chunked and self.wire is not None and self._receiver is not None:
             self.wire.write(_LAST_CHUNK)
 
-    def release(self, *, reusable: bool) -> None:
-        """End the exchange: back into the pool, or closed."""
+    def release(self) -> None:
+        """End the exchange: back into the pool, or closed.
+
+        Never back with a part of the request unsent: upstream would take the next one's head for it.
+        """
         self._receiver = None
-        if reusable and self._reusable and self.wire is not None and not self.wire.is_closing():
+        reusable = self._reusable and not self._unsent and not self._write_paused
+        if reusable and self.wire is not None and not self.wire.is_closing():
             self.used = True
             self.wire.resume_reading()  # a slow caller may have paused it with the answer's last piece
             self._pool.put(self)
         else:
             self.close()
-
-    def drain(self) -> None:
-        """Let an answer that nobody wants any more run out, so that the connection can be used again."""
-        self._receiver = _Drain(self)
 
     def close(self) -> None:
         """Close it, whatever it is doing."""
@@ -171,8 +174,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.close()  # an answer nobody asked for
             return
         self._answered = True
-        if not self._in_content:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -185,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._surplus = True
         if self._finished:
             self._complete()
-        elif not self._in_content and self._head_bytes > self._max_head:
+        elif self._head_bytes > self._max_head:
             self._fail("its header fields are over the limit")
 
     def eof_received(self) -> bool:
@@ -212,11 +214,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Pass back-pressure to whoever sends content."""
+        self._write_paused = True
         if receiver := self._raw or self._receiver:
             receiver.upstream_paused()
 
     def resume_writing(self) -> None:
         """Pass it on that there is room again."""
+        self._write_paused = False
         if receiver := self._raw or self._receiver:
             receiver.upstream_resumed()
 
@@ -239,6 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if sum(len(name) + len(value) + 4 for name, value in self._headers) > self._max_head:
             raise ResponseInvalid("its header fields are over the limit")
+        self._head_bytes = 0
         head = read_response_head(
             status=parser.get_status_code(),
             reason=self._reason,
@@ -261,6 +266,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """Hand on content."""
+        self._head_bytes = 0  # counted again from here: trailers have a limit too
         if self._finished or self._head is None or self._head.content_length == 0:
             self._surplus = True
         elif self._receiver is not None:
@@ -325,39 +331,6 @@ class UpstreamConnection(asyncio.Protocol):
         return self.wire
 
 
-class _Drain:
-    """Swallows the rest of an answer; a long one isn't worth it."""
-
-    _LIMIT = 64 * 1024
-
-    def __init__(self, connection: UpstreamConnection) -> None:
-        self._connection = connection
-        self._left = self._LIMIT
-
-    def response_begun(self, head: ResponseHead) -> None:
-        pass
-
-    def response_content(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            self._connection.close()
-
-    def response_ended(self) -> None:
-        self._connection.release(reusable=True)
-
-    def response_failed(self, why: str, *, answered: bool) -> None:
-        pass
-
-    def switched(self, head: ResponseHead, early: bytes) -> None:  # noqa: ARG002 - Receiver
-        self._connection.close()
-
-    def upstream_paused(self) -> None:
-        pass
-
-    def upstream_resumed(self) -> None:
-        pass
-
-
 class Pool:
     """Idle upstream connections, the newest first, and the way to new ones."""
 
@@ -390,11 +363,12 @@ class Pool:
         """Return a new connection. Raises `UpstreamError` (dns, connect, tls, timeout, address_not_allowed)."""
         sock = await self._egress.dial(key.host, key.port)
         connection = UpstreamConnection(key, self, max_head=self._max_head)
-        loop = asyncio.get_running_loop()
         if key.scheme == "https":
             await self._secure(key, connection, sock)
         else:
-            await loop.create_connection(lambda: connection, sock=sock)
+            await self._open(key, lambda: connection, sock)
+        if connection.wire is None or connection.wire.is_closing():
+            raise _left_at_once(key)
         self._all.add(connection)
         self._count(1)
         return connection
@@ -442,14 +416,21 @@ class Pool:
 
         first = _Establishing(connection, established)
         layer = TlsLayer(self._egress.tls_context, first, server_hostname=key.host, on_failure=failed)
-        transport, _ = await loop.create_connection(lambda: layer, sock=sock)
+        await self._open(key, lambda: layer, sock)
         try:
             await asyncio.wait_for(established, self._tls_timeout)
         except TimeoutError:
-            transport.abort()
-            raise UpstreamError(
-                Refusal(code="upstream_timeout", detail=f"{key.host} did not finish the TLS handshake in time.")
-            ) from None
+            detail = f"{key.host} did not finish the TLS handshake in time."
+            raise UpstreamError(Refusal(code="upstream_timeout", detail=detail)) from None
+        finally:
+            if connection.wire is None:  # also where the caller has left and nobody waits any more
+                layer.abort()
+
+    async def _open(self, key: PoolKey, protocol: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().create_connection(protocol, sock=sock)
+        except OSError as error:
+            raise _left_at_once(key) from error
 
 
 class _Establishing(asyncio.Protocol):
@@ -466,6 +447,11 @@ class _Establishing(asyncio.Protocol):
             self._established.set_result(None)
         else:
             layer.abort()
+
+
+def _left_at_once(key: PoolKey) -> UpstreamError:
+    detail = f"{key.host} port {key.port} took the connection and closed it at once."
+    return UpstreamError(Refusal(code="upstream_connect", detail=detail))
 
 
 def _tls_error(key: PoolKey, error: Exception) -> UpstreamError:

@@ -564,3 +564,34 @@ async def test_connections_upstream_are_never_shared_between_connection_ids(gate
     await caller.ask(gateway.request(connection="crm-bob"))
     assert gateway.service.connections == 2
     assert b"tok_of_bob" in gateway.service.requests[1]
+
+
+@pytest.mark.parametrize("override", [b"X-HTTP-Method-Override: DELETE\r\n", b"x-method-override: delete\r\n"])
+async def test_a_method_that_stands_in_a_header_must_be_allowed_too(
+    gateway: Gateway, caller: Caller, override: bytes
+) -> None:
+    gateway.connect(gateway.policy(allow='methods = ["GET", "POST"]'))
+    answer = await caller.ask(gateway.request("POST", headers=override + b"Content-Length: 0\r\n"))
+    assert problem(answer)[1]["code"] == "target_not_allowed"
+    assert gateway.service.requests == []
+
+
+async def test_no_part_of_an_answer_can_be_asked_for_where_answers_are_searched_for_secrets(
+    gateway: Gateway, caller: Caller
+) -> None:
+    gateway.connect(gateway.policy(allow="scrub_body = true"))
+    await caller.ask(gateway.request(headers=b"Range: bytes=0-3\r\nIf-Range: x\r\n"))
+    assert b"ange:" not in gateway.service.requests[0]
+
+
+async def test_a_fault_of_the_gateways_own_is_an_answer_too(gateway: Gateway, caller: Caller) -> None:
+    async def broken(_connection_id: str) -> None:
+        raise LookupError
+
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+    gateway.vault.unloaded.add("crm-ann")
+    gateway.vault.live = broken  # type: ignore[assignment, method-assign]
+    async with asyncio.timeout(5):
+        status, _ = problem(await caller.ask(gateway.request()))
+    assert status == 500

@@ -1,0 +1,82 @@
+"""Whoever reads slowly holds the other side back, and nobody waits for ever because of it (http-rules.md 10, 14)."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.proxy.harness import OK, Caller, Gateway, Service, running, settings
+
+_BIG = 50_000_000
+
+
+@pytest.fixture
+async def narrow(tmp_path: Path, service: Service) -> AsyncIterator[Gateway]:
+    """A gateway whose sockets to callers take next to nothing: what a caller doesn't read piles up in the gateway."""
+    async with running(settings(tmp_path), service) as one:
+        one.connect()
+        assert one.server._server is not None
+        listening = socket.socket(fileno=os.dup(one.server._server.sockets[0].fileno()))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        listening.close()
+        yield one
+
+
+async def slow_reader(gateway: Gateway) -> Caller:
+    """A caller that takes a few KB and then nothing until it is read from."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
+    return Caller(*await asyncio.open_connection(sock=sock, limit=2048))
+
+
+def answer(size: int) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+
+
+async def paused(gateway: Gateway) -> None:
+    """Return when the gateway has noticed that its caller doesn't read."""
+    async with asyncio.timeout(5):
+        while not any(getattr(one, "write_paused", False) for one in gateway.server._listener._open):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_an_upstream_connection_held_back_at_its_answers_end_serves_the_next(narrow: Gateway) -> None:
+    narrow.service.script = [answer(100_000), OK]
+    first, second = await slow_reader(narrow), await narrow.open()
+    await first.send(narrow.request())
+    await paused(narrow)
+    async with asyncio.timeout(5):
+        assert (await second.ask(narrow.request())).endswith(b"ok")
+    assert narrow.service.connections == 1
+    await first.close()
+    await second.close()
+
+
+async def test_an_answer_that_waits_behind_an_unread_one_is_held_back_upstream(narrow: Gateway) -> None:
+    sent = 0
+    moved = asyncio.Event()
+
+    async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % _BIG)
+        while sent < _BIG:
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+            moved.set()
+
+    narrow.service.script = [answer(100_000), endless]
+    caller = await slow_reader(narrow)
+    await caller.send(narrow.request() + narrow.request())
+    with contextlib.suppress(TimeoutError):
+        while True:
+            moved.clear()
+            await asyncio.wait_for(moved.wait(), 0.5)
+    assert sent < _BIG // 2
+    caller.writer.transport.abort()

@@ -1,0 +1,124 @@
+"""One upstream connection, its socket played by the test: when it may carry another exchange, and when it ends."""
+
+from typing import Any
+
+import pytest
+
+from gateway.http.response import ResponseHead
+from gateway.proxy.upstream import PoolKey, UpstreamConnection
+from tests.proxy.harness import OK
+
+
+class Wire:
+    """A transport that remembers what was done with it."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def resume_reading(self) -> None:
+        """Nothing is paused here."""
+
+
+class KeptInPool:
+    """A pool that remembers what was given back."""
+
+    def __init__(self) -> None:
+        self.kept: list[UpstreamConnection] = []
+
+    def put(self, connection: UpstreamConnection) -> None:
+        self.kept.append(connection)
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """Nothing is counted here."""
+
+
+class Asker:
+    """An exchange that releases its connection when the answer is complete."""
+
+    def __init__(self, connection: UpstreamConnection) -> None:
+        self.connection = connection
+        self.failed: str | None = None
+
+    def response_begun(self, head: ResponseHead) -> None:
+        """Not looked at."""
+
+    def response_content(self, data: bytes) -> None:
+        """Not looked at."""
+
+    def response_ended(self) -> None:
+        self.connection.release()
+
+    def response_failed(self, why: str, *, answered: bool) -> None:  # noqa: ARG002 - Receiver
+        self.failed = why
+
+    def switched(self, head: ResponseHead, early: bytes) -> None:
+        """Not looked at."""
+
+    def upstream_paused(self) -> None:
+        """Not looked at."""
+
+    def upstream_resumed(self) -> None:
+        """Not looked at."""
+
+
+class Upstream:
+    """A connection with all that stands around it."""
+
+    def __init__(self, *, content: bool = False) -> None:
+        self.wire, self.pool = Wire(), KeptInPool()
+        pool: Any = self.pool
+        wire: Any = self.wire
+        self.connection = UpstreamConnection(PoolKey("crm-ann", "http", "ok.test", 80), pool, max_head=1000)
+        self.connection.connection_made(wire)
+        self.asker = Asker(self.connection)
+        self.connection.ask(self.asker, method="GET", head=b"head", content=content, chunked=False, cookies=False)
+
+    @property
+    def kept(self) -> bool:
+        return bool(self.pool.kept) and not self.wire.closed
+
+
+def test_a_connection_is_kept_when_request_and_answer_are_complete() -> None:
+    upstream = Upstream(content=True)
+    upstream.connection.write_content(b"all of it")
+    upstream.connection.end_content()
+    upstream.connection.data_received(OK)
+    assert upstream.kept
+
+
+def test_a_connection_whose_request_is_not_all_sent_is_not_kept() -> None:
+    upstream = Upstream(content=True)
+    upstream.connection.write_content(b"a part")
+    upstream.connection.data_received(OK)
+    assert upstream.wire.closed
+    assert not upstream.kept
+
+
+def test_a_connection_that_has_not_taken_its_request_is_not_kept() -> None:
+    """It would tell the next exchange nothing of being full, and that one would send without end."""
+    upstream = Upstream(content=True)
+    upstream.connection.write_content(b"all of it")
+    upstream.connection.pause_writing()
+    upstream.connection.end_content()
+    upstream.connection.data_received(OK)
+    assert not upstream.kept
+
+
+@pytest.mark.parametrize("trailers", [b"X: " + b"x" * 2000, b"X: x\r\n" * 500], ids=["long", "many"])
+def test_trailers_without_end_are_a_fault(trailers: bytes) -> None:
+    upstream = Upstream()
+    upstream.connection.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+    for start in range(0, len(trailers), 100):
+        upstream.connection.data_received(trailers[start : start + 100])
+    assert upstream.asker.failed == "its header fields are over the limit"
+    assert upstream.wire.closed
