@@ -129,6 +129,13 @@ class Access:
             await self.load()
         return revoked
 
+    async def remove(self, name: str) -> bool:
+        """Revoke a client and forget that it was; False: there is no such client. The audit trail still has it."""
+        removed = await self._store.clients.remove(name)
+        if removed:
+            await self.load()
+        return removed
+
     async def list(self) -> tuple[ClientRow, ...]:
         """Return every client by name, revoked and expired ones too."""
         return await self._store.clients.all()

@@ -130,6 +130,17 @@ async def test_a_client_ends_at_its_expiry_without_anybody_doing_anything(access
     assert access.client_for(token.reveal()) is None
 
 
+async def test_a_removed_client_is_nobody_at_once_and_in_no_list(access, store):
+    """A program's own client for one run: it would fill the list. Other processes hear of it as of a revocation."""
+    token = await access.create("run-1", ["crm-*"])
+    heard = await store.changes.latest()
+    assert await access.remove("run-1")
+    assert access.client_for(token.reveal()) is None
+    assert await access.list() == ()
+    assert [(kind, key) for _, kind, key in await store.changes.since(heard)] == [("client", "run-1")]
+    assert not await access.remove("run-1")
+
+
 async def test_a_revoked_client_is_nobody_at_once(access):
     token = await access.create("runner", ["crm-*"])
     assert await access.revoke("runner")

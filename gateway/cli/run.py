@@ -1,7 +1,7 @@
 """`gateway run`: start a program with the gateway as its proxy, and only for as long as it runs.
 
 The token is in the program's environment, never in an argument list. A client that was made for the run may use this
-one connection, and is revoked at the end; should this process die first, its token ends by itself after a day.
+one connection, and is removed at the end; should this process die first, its token ends by itself after a day.
 """
 
 import os
@@ -174,7 +174,7 @@ async def _client(gateway: "Gateway", connection: str, token: str | None) -> Asy
     try:
         yield made.reveal()
     finally:
-        await gateway.access.revoke(name)
+        await gateway.access.remove(name)  # revoked ones stay in the list; one more for each run would bury the others
         await gateway.audit.record("client.revoked", actor="cli", client=name)
 
 

@@ -41,6 +41,14 @@ class Clients:
                 await append(connection, "client", name)
         return revoked
 
+    async def remove(self, name: str) -> bool:
+        """Delete a client, revoked or not; False: there is none of this name."""
+        async with self._database.write() as connection:
+            removed = (await connection.execute(delete(clients).where(clients.c.name == name))).rowcount > 0
+            if removed:
+                await append(connection, "client", name)
+        return removed
+
     async def _rows(self, *conditions: ColumnElement[bool]) -> tuple[ClientRow, ...]:
         query = select(clients).where(*conditions).order_by(clients.c.name)
         async with self._database.read() as connection:
