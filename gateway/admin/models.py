@@ -255,11 +255,15 @@ class Tested(Answered):
 
 
 class NewLink(Sent):
-    """A one-time link for a person to connect with; `fields` are filled in beforehand, `id` names the connection."""
+    """A one-time link for a person to connect with; `id` names the connection, a new one or one to authorise again.
+
+    `fields` and `secrets` are filled in beforehand: the person can't change them, nor see a secret.
+    """
 
     app: AppId
     id: ConnectionId | None = None
     fields: dict[str, Text] = {}
+    secrets: dict[str, Text] = {}
     expires_in: Annotated[Lifetime, Field(le=MAX_LINK_LIFETIME)] = 1_800.0
 
 

@@ -92,7 +92,7 @@ OPERATIONS = (
         summary="Make a one-time link for a person to connect with",
         body=NewLink,
         answers={201: Link},
-        refuses=(404,),
+        refuses=(404, 409),
     ),
     Operation(
         method="POST",

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 POLL = 1.0
 """Seconds between looks for the person who follows a link."""
-LINK_LIFETIME = 1_800.0
-"""Seconds, as the admin API gives a link by default."""
-PAGES_SIGN_IN = False
-"""Whether the web listener takes a person through the provider's login yet."""
 
 
 def connect(
@@ -105,7 +101,7 @@ async def _connect(
     json: bool,
 ) -> int:
     from gateway.cli.connections import as_json
-    from gateway.cli.output import note, show_json
+    from gateway.cli.output import show_json
     from gateway.policy.model import Grant
     from gateway.secret import Secret
 
@@ -113,7 +109,10 @@ async def _connect(
         policy = _policy(gateway, app)
         _refuse_misplaced(policy, fields)
         if policy.auth.grant in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT):
-            return await _by_link(gateway, app, connection_id, fields, wait=wait, json=json)
+            from gateway.admin.links import check_presets
+
+            preset = check_presets(policy, fields, secrets)
+            return await _by_link(gateway, app, connection_id, preset, wait=wait, json=json)
         ask_missing(policy, fields, secrets)
         done = await gateway.vault.connect(
             app,
@@ -126,8 +125,7 @@ async def _connect(
     if json:
         show_json(as_json(row) | {"created": done.created})
         return 0
-    note(f"{'Connected' if done.created else 'Connected again'}: {row.id} ({row.label or row.app}).")
-    note(f"Let a program use it: gateway clients create NAME --connection {row.id}")
+    tell_connected(row.id, row.label or row.app, created=done.created)
     return 0
 
 
@@ -172,39 +170,60 @@ def ask_missing(policy: "Policy", fields: dict[str, str], secrets: dict[str, str
 
 
 async def _by_link(
-    gateway: "Gateway", app: str, connection_id: str | None, fields: dict[str, str], *, wait: bool, json: bool
+    gateway: "Gateway", app: str, connection_id: str | None, preset: Mapping[str, str], *, wait: bool, json: bool
 ) -> int:
     """Make the one-time link, print it, and wait until it was used or has expired."""
-    from gateway.admin.links import make_link
+    from gateway.admin.links import LIFETIME, make_link
     from gateway.cli.output import moment, note, say, show_json
 
     token, link = await make_link(
-        gateway, app=app, connection=connection_id, fields=fields, lifetime=LINK_LIFETIME, actor="cli"
+        gateway, app=app, connection=connection_id, fields=preset, lifetime=LIFETIME, actor="cli"
     )
     url = f"{gateway.settings.web.public_url}/connect/{token}"
     if json:
         show_json({"url": url, "expires_at": moment(link.expires_at)})
     else:
-        note(f"Open this link once, before {moment(link.expires_at)}, and sign in there (a running server serves it):")
+        note(f"Open this link once, before {moment(link.expires_at)} (a running server serves it):")
         say(url)
-    if not PAGES_SIGN_IN:
-        note("This version has no sign-in pages yet: they come with the next one, and will take the link.")
-        return 0
     if not wait:
         return 0
-    note("Waiting for the sign-in. Ctrl-C ends the waiting; the link stays good.")
-    used = await _used(gateway, link)
-    note("The link was used." if used else "The link has expired.")
-    return 0 if used else NO
+    note("Waiting until somebody has connected with it. Ctrl-C ends the waiting; the link stays good.")
+    return await _ended(gateway, link, json=json)
 
 
-async def _used(gateway: "Gateway", link: "LinkRow") -> bool:
-    """Look once a second; another process, the server, uses the link up."""
+async def _ended(gateway: "Gateway", link: "LinkRow", *, json: bool) -> int:
+    """Look once a second, for it is another process, the server, that connects; say how it ended."""
     import asyncio
 
-    while gateway.clock() < link.expires_at:
-        found = await gateway.store.links.get(link.token_hash)
-        if found is None or found.used_at is not None:
-            return found is not None
+    from gateway.admin.links import GRACE, outcome_of
+    from gateway.cli.connections import as_json
+    from gateway.cli.output import complain, note, show_json
+
+    said = None
+    while (found := await gateway.store.links.get(link.token_hash)) is not None:
+        outcome = outcome_of(gateway, found)
+        if found.used_at is not None:
+            break
+        if found.outcome != said and outcome is not None:
+            note(f"Not yet: {outcome.problem} The link stays good.")
+        said = found.outcome
+        if gateway.clock() >= link.expires_at + GRACE:
+            break
         await asyncio.sleep(POLL)
-    return False
+    if found is None or found.used_at is None or outcome is None:
+        complain("The link has expired, and nobody has connected with it.", f"Make another: gateway connect {link.app}")
+        return NO
+    row = await gateway.store.connections.get(outcome.connection)
+    if json and row is not None:
+        show_json(as_json(row) | {"created": outcome.created})
+        return 0
+    tell_connected(outcome.connection, outcome.label, created=outcome.created)
+    return 0
+
+
+def tell_connected(connection: str, label: str, *, created: bool) -> None:
+    """Say that it is done, and what comes next."""
+    from gateway.cli.output import note
+
+    note(f"{'Connected' if created else 'Connected again'}: {connection} ({label}).")
+    note(f"Let a program use it: gateway clients create NAME --connection {connection}")

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from gateway.http.target import TargetInvalid, parse_target
 from gateway.oauth.grants import join_scopes
 from gateway.oauth.redact import redact
 from gateway.secret import Secret
 
 Pkce = Literal["S256", "plain", "off"]
+WRONG_ISSUER = "wrong_issuer"
+NO_CODE = "no_code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +82,45 @@ def read_callback(params: Mapping[str, str], *, issuer: str | None = None) -> Co
 
     `issuer` is the expected one: where it is known and the provider sends `iss`, both must be the same (RFC 9207 §2.4).
     """
-    sent = params.get("iss")
-    if issuer is not None and sent is not None and sent != issuer:
-        return CallbackRefused(error="wrong_issuer", detail="The answer comes from another authorization server.")
-    error = callback_error(params)
+    error = wrong_issuer(params, issuer) or callback_error(params)
     if error is not None:
         return error
     code = params.get("code", "")
     if not code or not all(" " <= char <= "~" for char in code):
-        return CallbackRefused(error="no_code", detail="The provider sent neither a code nor an error.")
+        return CallbackRefused(error=NO_CODE, detail="The provider sent neither a code nor an error.")
     return CodeReceived(code=Secret(code))
+
+
+def expected_issuer(issuer: str | None, *, login_url: str, sent: str | None) -> str:
+    """Return what `iss` must be: the policy's issuer; without one, whatever is at the origin of the login URL.
+
+    RFC 9207 §2.4 compares with the issuer "to which the authorization request was sent". Most issuers share the origin
+    of their login page, so even where nobody wrote the issuer down an answer from somewhere else is told apart.
+    """
+    if issuer is not None:
+        return issuer
+    origin = _origin(login_url)
+    return sent if sent is not None and _origin(sent) == origin else origin
+
+
+def _origin(url: str) -> str:
+    try:
+        target = parse_target(url)
+    except TargetInvalid:
+        return ""
+    return target.origin
+
+
+def wrong_issuer(params: Mapping[str, str], issuer: str | None) -> CallbackRefused | None:
+    """Refuse an answer that says it comes from another authorization server; None: it doesn't say so.
+
+    RFC 9207 §2.4: clients "MUST reject the authorization response if the expected value is not equal to the received".
+    """
+    sent = params.get("iss")
+    if issuer is None or sent is None or sent == issuer:
+        return None
+    detail = f"The answer says that it comes from {redact(sent, ())}, and {issuer} was asked."
+    return CallbackRefused(error=WRONG_ISSUER, detail=detail)
 
 
 def callback_error(params: Mapping[str, str]) -> CallbackRefused | None:

@@ -123,10 +123,16 @@ class Field(StrictModel):
 
 
 class Authorize(StrictModel):
-    """The authorization endpoint (RFC 6749 §3.1)."""
+    """The authorization endpoint (RFC 6749 §3.1).
+
+    `issuer` is what the provider calls itself in `iss` (RFC 9207); without it, an `iss` must be at the URL's origin.
+    `scope_words` says in a person's words what a scope lets programs do.
+    """
 
     url: str
+    issuer: str | None = None
     scopes: Tuple[str] = ()
+    scope_words: Mapping[str, str] = {}
     scope_separator: Literal[" ", ","] = " "
     pkce: Literal["S256", "plain", "off"] = "S256"
     params: Mapping[str, Param] = {}

@@ -2,7 +2,7 @@
 
     store        Store: opened, its groups of queries, closed
     rows         the rows as values
-    connections, leases, clients, app_secrets, links, events, requests, data_keys, meta
+    connections, leases, clients, app_secrets, links, login_states, events, requests, data_keys, meta
                  one group of queries each
     changes      the change feed, by which every process hears of every change
     tables       the tables                  migrations   how older ones become them, with Alembic
@@ -23,6 +23,7 @@ from gateway.store.rows import (
     DataKeyRow,
     EventRow,
     LinkRow,
+    LoginStateRow,
     Page,
     RequestRow,
     Status,
@@ -40,6 +41,7 @@ __all__ = [
     "DataKeyRow",
     "EventRow",
     "LinkRow",
+    "LoginStateRow",
     "Page",
     "RequestRow",
     "Status",

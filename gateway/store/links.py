@@ -1,6 +1,8 @@
-"""Connect links: each can be used once, until it expires."""
+"""Connect links: each can be used once, until it expires, by one person at a time."""
 
-from sqlalchemy import delete, select, update
+from typing import Any
+
+from sqlalchemy import delete, or_, select, update
 
 from gateway.store.database import Database
 from gateway.store.rows import LinkRow
@@ -26,21 +28,47 @@ class Links:
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else LinkRow(**row)
 
-    async def use(self, token_hash: bytes, *, now: float) -> LinkRow | None:
-        """Use a link up and return it; None: it is unknown, used or expired. Of several at once, one gets it."""
+    async def claim(self, token_hash: bytes, *, claim: str, now: float, until: float, begun: float) -> LinkRow | None:
+        """Take a link for one try and return it; None: it is unknown, used, expired, or somebody else's just now.
+
+        Of several at once, on however many servers, one gets it. `begun` is when the person began: who went to a
+        provider's login in time isn't too late on coming back. A claim lapses at `until`, should its holder die.
+        """
         mine = (
             update(connect_links)
             .where(
                 connect_links.c.token_hash == token_hash,
                 connect_links.c.used_at.is_(None),
-                connect_links.c.expires_at > now,
+                connect_links.c.expires_at > begun,
+                or_(connect_links.c.claimed_until.is_(None), connect_links.c.claimed_until <= now),
             )
-            .values(used_at=now)
+            .values(claim=claim, claimed_until=until)
             .returning(*connect_links.columns)
         )
         async with self._database.write() as connection:
             row = (await connection.execute(mine)).mappings().one_or_none()
         return None if row is None else LinkRow(**row)
+
+    async def use(self, token_hash: bytes, *, claim: str, now: float, outcome: bytes) -> bool:
+        """Use a claimed link up. False: the claim had lapsed and is somebody else's."""
+        return await self._end(token_hash, claim, used_at=now, outcome=outcome)
+
+    async def release(self, token_hash: bytes, *, claim: str, outcome: bytes) -> bool:
+        """Give a claimed link back, still good, with how the try ended. False: as for `use`."""
+        return await self._end(token_hash, claim, outcome=outcome)
+
+    async def _end(self, token_hash: bytes, claim: str, **values: Any) -> bool:
+        mine = (
+            update(connect_links)
+            .where(
+                connect_links.c.token_hash == token_hash,
+                connect_links.c.claim == claim,
+                connect_links.c.used_at.is_(None),
+            )
+            .values(claim=None, claimed_until=None, **values)
+        )
+        async with self._database.write() as connection:
+            return (await connection.execute(mine)).rowcount == 1
 
     async def prune(self, *, before: float) -> int:
         """Remove the links that expired before a time; return how many."""

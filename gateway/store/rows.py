@@ -60,7 +60,11 @@ class ClientRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkRow:
-    """A one-time connect link. `fields` are presets, sealed for (connect_links, fields, token_hash in hex)."""
+    """A one-time connect link. `fields` are presets, sealed for (connect_links, fields, token_hash in hex).
+
+    Whoever connects with it holds a `claim` until `claimed_until`. `outcome` is how the last try ended, sealed for
+    (connect_links, outcome, token_hash in hex).
+    """
 
     token_hash: bytes = field(repr=False)
     app: str
@@ -70,6 +74,24 @@ class LinkRow:
     fields: bytes | None = field(default=None, repr=False)
     used_at: float | None = None
     created_by: str = ""
+    claim: str | None = None
+    claimed_until: float | None = None
+    outcome: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginStateRow:
+    """A person who is at a provider's login page. What it began with is sealed for (login_states, sealed, hash in hex).
+
+    `state_hash` is the SHA-256 of the `state` parameter, `session_hash` that of the browser session's id.
+    """
+
+    state_hash: bytes = field(repr=False)
+    app: str
+    session_hash: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
+    created_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from gateway.store.data_keys import DataKeys
 from gateway.store.database import Database
 from gateway.store.events import Events
 from gateway.store.links import Links
+from gateway.store.login_states import LoginStates
 from gateway.store.meta import Meta
 from gateway.store.requests import Requests
 
@@ -31,6 +32,7 @@ class Store:
         self.clients = Clients(database)
         self.secrets = AppSecrets(database)
         self.links = Links(database)
+        self.logins = LoginStates(database)
         self.events = Events(database)
         self.requests = Requests(database)
         self.keys = DataKeys(database)

@@ -114,7 +114,22 @@ connect_links = Table(
     Column("expires_at", Double, nullable=False),
     Column("used_at", Double),
     Column("created_by", Text, nullable=False),
+    Column("claim", Text),
+    Column("claimed_until", Double),
+    Column("outcome", LargeBinary),
     Index("ix_connect_links_expires_at", "expires_at"),
+)
+
+login_states = Table(
+    "login_states",
+    metadata,
+    Column("state_hash", LargeBinary, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("session_hash", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Index("ix_login_states_expires_at", "expires_at"),
 )
 
 events = Table(

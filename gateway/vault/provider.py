@@ -6,11 +6,12 @@ from typing import Literal, Protocol
 
 from gateway.errors import PolicyError, Refusal, UpstreamError
 from gateway.oauth import grants
-from gateway.oauth.answer import TokenAnswer, TokenRefused, read_revocation, read_token
+from gateway.oauth.answer import TokenAnswer, TokenRefused, read_parameters, read_revocation, read_token
+from gateway.oauth.authorize import AuthorizationEndpoint, authorization_url
 from gateway.oauth.endpoint import ClientCredentials, Endpoint, ParamValue
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
-from gateway.policy.model import Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
+from gateway.policy.model import Authorize, Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
 from gateway.policy.template import MissingValue
 from gateway.policy.url import UrlTemplate
 from gateway.policy.value import render_text
@@ -38,13 +39,57 @@ class WayOut(Protocol):
 class Provider:
     """Asks a provider for tokens. `clock` gives epoch seconds."""
 
-    def __init__(self, *, egress: WayOut, sources: Sources, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, egress: WayOut, sources: Sources, clock: Callable[[], float], patience: float = CALL_SECONDS
+    ) -> None:
         self._egress = egress
         self._sources = sources
         self._clock = clock
+        self._patience = patience
+
+    async def login_url(
+        self, app: str, policy: Policy, context: Context, *, redirect_uri: str, state: Secret, verifier: Secret
+    ) -> str:
+        """Return where a person signs in and allows it. Raises `PolicyError`, `StoreError`."""
+        described = policy.auth.authorize
+        if described is None:
+            raise _unusable(app, "has no [auth.authorize]")
+        client = await self._sources.client(app, policy, context)
+        if client is None:
+            raise _unusable(app, "has no auth.client_id")
+        try:
+            endpoint = await asyncio.to_thread(_render_login, policy, described, context)
+        except ValueError as error:  # as in `_prepare`
+            raise _unusable(app, f"can't be used: {error}") from error
+        return authorization_url(
+            endpoint, client_id=client.client_id, redirect_uri=redirect_uri, state=state, verifier=verifier
+        )
+
+    async def redeem(
+        self, app: str, policy: Policy, context: Context, *, code: Secret, redirect_uri: str, verifier: Secret
+    ) -> TokenAnswer | TokenRefused:
+        """Exchange an authorization code. Raises `PolicyError`, `StoreError`."""
+        if policy.auth.token is None or policy.auth.authorize is None:
+            raise _unusable(app, "has no [auth.token]")
+        client, endpoint = await self._prepare(app, policy, policy.auth.token, context)
+        if client is None:
+            raise _unusable(app, "has no auth.client_id")
+        proof = None if policy.auth.authorize.pkce == "off" else verifier
+        request = grants.code_request(endpoint, client, code=code, redirect_uri=redirect_uri, verifier=proof)
+        return await self._tokens(request, endpoint, self._patience)
+
+    def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer | TokenRefused:
+        """Read the tokens that an implicit grant's fragment brought (RFC 6749 §4.2.2)."""
+        described = policy.auth.token
+        endpoint = Endpoint(
+            url="",
+            response={} if described is None else described.response,
+            default_ttl=None if policy.refresh_endpoint is None else policy.refresh_endpoint.default_ttl,
+        )
+        return read_parameters(params, endpoint, now=self._clock())
 
     async def ask(
-        self, app: str, policy: Policy, context: Context, *, within: float = CALL_SECONDS
+        self, app: str, policy: Policy, context: Context, *, within: float | None = None
     ) -> TokenAnswer | TokenRefused:
         """Ask anew, in the client's own name or with the password. Raises `PolicyError`, `StoreError`."""
         if policy.auth.token is None:
@@ -61,7 +106,7 @@ class Provider:
             raise _unusable(app, "has no auth.client_id")
         else:
             request = grants.client_credentials_request(endpoint, client)
-        return await self._tokens(request, endpoint, within)
+        return await self._tokens(request, endpoint, self._patience if within is None else within)
 
     async def refresh(
         self, app: str, policy: Policy, context: Context, *, refresh_token: Secret, within: float = CALL_SECONDS
@@ -130,6 +175,25 @@ def _render(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: 
         success_when=described.success_when,
         error=described.error,
         default_ttl=None if policy.refresh_endpoint is None else policy.refresh_endpoint.default_ttl,
+    )
+
+
+def _render_login(policy: Policy, described: Authorize, context: Context) -> AuthorizationEndpoint:
+    """Render the login URL. It goes through the person's browser, so no secret may stand in it."""
+    seen = len(context.used)
+    url = UrlTemplate.parse(described.url).render(context)
+    params: dict[str, str | Literal[False]] = {}
+    for name, value in _render_params(policy, described.params, context).items():
+        params[name] = False if value is False else str(value)
+    if len(context.used) > seen:
+        raise ValueError("a secret stands in the login URL, which everybody between could read")
+    return AuthorizationEndpoint(
+        url=url,
+        response_type="token" if policy.auth.grant is Grant.IMPLICIT else "code",
+        scopes=described.scopes,
+        scope_separator=described.scope_separator,
+        pkce=described.pkce,
+        params=params,
     )
 
 

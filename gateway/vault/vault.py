@@ -24,9 +24,10 @@ from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.explaining import explain
 from gateway.vault.live import Live, compile_live
 from gateway.vault.lives import Lives
+from gateway.vault.logins import Logins
 from gateway.vault.parting import Partings
 from gateway.vault.probe import TestResult, run_test
-from gateway.vault.provider import Provider, WayOut
+from gateway.vault.provider import CALL_SECONDS, Provider, WayOut
 from gateway.vault.refusals import paused, stopping
 from gateway.vault.renewal import Outcomes, Policies, Renewals, Why
 from gateway.vault.sources import Sources
@@ -40,7 +41,10 @@ _log = structlog.get_logger()
 
 
 class Vault:
-    """The life of every connection. `clock` gives epoch seconds; `random` is for jitter, `entropy(n)` for ids."""
+    """The life of every connection. `clock` gives epoch seconds; `random` is for jitter, `entropy(n)` for ids.
+
+    `patience` is how many seconds a provider may take while a person waits.
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Vault:
         environ: Mapping[str, str] = os.environ,
         public_url: str = "",
         metrics: Outcomes | None = None,
+        patience: float = CALL_SECONDS,
     ) -> None:
         self._store = store
         self._policies = catalog
@@ -66,7 +71,8 @@ class Vault:
         self._public_url = public_url
         self._safe = Safe(keyring)
         sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
-        self._provider = Provider(egress=egress, sources=sources, clock=clock)
+        self._provider = Provider(egress=egress, sources=sources, clock=clock, patience=patience)
+        self.logins = Logins(self._provider)
         self._lives = Lives(load=store.connections.get, compile_row=self._compile)
         self._partings = Partings(safe=self._safe, provider=self._provider, tell=audit.record)
         self._renewals = Renewals(
@@ -245,6 +251,11 @@ class Vault:
                 self._partings.revoke(row, policy, credentials, actor=actor)
 
         await self._finish(work())
+
+    async def open_fields(self, connection_id: str) -> dict[str, str]:
+        """Return what was filled in for a connection, without its secrets; empty where there is no such connection."""
+        row = await self._store.connections.get(connection_id)
+        return {} if row is None else self._safe.open_fields(row)
 
     async def explain(self, connection_id: str, method: str, url: str) -> dict[str, Any]:
         """Return what would be done with a request, secrets masked. Raises `ClientError` (`not_found`)."""

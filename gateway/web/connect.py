@@ -1,133 +1,137 @@
 """The page behind a connect link: what the app asks for, connecting, and "Connected as …".
 
 Whoever has the link may use it, once, until it expires; no sign-in is asked for. What was typed stays in the form when
-something isn't right, but for secrets, which never leave this listener again.
+something isn't right, but for secrets, which never leave this listener again. What the link brings filled in can't be
+changed here, and is not even sent to the browser where it is secret.
 """
 
-import asyncio
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-from weakref import WeakValueDictionary
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.admin.dispatch import SERVICES
-from gateway.admin.links import find_link, preset_fields
-from gateway.admin.services import Services
-from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal, UpstreamError
+from gateway.admin.dispatch import ORIGIN, SERVICES
+from gateway.errors import GatewayError, Refusal, StoreError
 from gateway.policy.fields import validate_fields
-from gateway.policy.model import Field, Grant, Policy
-from gateway.secret import Secret
-from gateway.store.rows import LinkRow
+from gateway.policy.model import Field, Policy
 from gateway.vault import Connected
+from gateway.web import login
 from gateway.web.forms import read_form
-from gateway.web.render import SESSIONS, page
+from gateway.web.link import ACTOR, Opened, attempt, open_link, sorted_out
+from gateway.web.render import SESSIONS, page, see_other
+from gateway.web.session import Session
 
 PREFIX = "field."
 """Before a field's name in the form, so that no field of a policy can meet a name of ours."""
-LOCKS: web.AppKey[WeakValueDictionary[bytes, asyncio.Lock]] = web.AppKey("connect_locks")
-_BY_LOGIN = frozenset({Grant.AUTHORIZATION_CODE, Grant.IMPLICIT})
+CALLBACK = "/oauth/callback"
 _GONE = 410
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A link that can be used, and what it is for."""
-
-    row: LinkRow
-    app: str
-    policy: Policy
-    preset: dict[str, str]
-
-    @property
-    def by_login(self) -> bool:
-        """Whether this app's people sign in on its own pages."""
-        return self.policy.auth.grant in _BY_LOGIN
+_VALUE = re.compile(r"\{\{.*?\}\}")
+_ASKERS = {
+    "admin-api": "a program of this gateway's administrator",
+    "admin-page": "this gateway's administrator",
+    "cli": "this gateway's administrator, from the command line",
+}
 
 
 async def show(request: web.Request) -> web.StreamResponse:
-    """Show the form, or why the link can't be used."""
-    found = await _open(request)
+    """Show the form, how connecting ended, or why the link can't be used."""
+    found = await open_link(request, request.match_info["token"])
     if isinstance(found, str):
         return _closed(request, found)
     sessions = request.app[SESSIONS]
-    session = sessions.read(request) or sessions.begin(admin=False)
-    return _form(request, found, session=session, typed=found.preset, errors={}, problem=None)
+    session = sessions.read(request)
+    outcome = found.outcome_for(session)
+    if found.row.used_at is not None:
+        if outcome is None:
+            return _closed(request, "This link was used already: each connects one account, once.")
+        return page(
+            request,
+            "connected.html",
+            name=found.policy.name,
+            label=outcome.label,
+            connection=outcome.connection,
+            created=outcome.created,
+        )
+    problem = None if outcome is None else Refusal(code="invalid", detail=outcome.problem, hint=outcome.hint or None)
+    if found.row.expires_at <= request.app[SERVICES].clock():
+        return _closed(request, "This link has expired.", problem, name=found.policy.name)
+    typed = await _standing(request, found) | (dict(outcome.typed) if outcome else {})
+    return await _form(
+        request, found, session=session or sessions.begin(admin=False), typed=typed, errors={}, problem=problem
+    )
 
 
 async def connect(request: web.Request) -> web.StreamResponse:
-    """Check what was typed and connect. Of two that use the link at once, the second is told that it was used."""
-    _, values = await read_form(request, request.app[SESSIONS])
-    found = await _open(request)
+    """Check what was typed; then connect, or send the person to the provider's login."""
+    session, values = await read_form(request, request.app[SESSIONS])
+    found = await open_link(request, request.match_info["token"])
     if isinstance(found, str):
         return _closed(request, found)
-    locks = request.app[LOCKS]
-    lock = locks.setdefault(found.row.token_hash, asyncio.Lock())
-    async with lock:
-        again = await _open(request)
-        if isinstance(again, str):
-            return _closed(request, again)
-        return await _connect(request, again, values)
-
-
-async def _connect(request: web.Request, found: Opened, values: Mapping[str, str]) -> web.StreamResponse:
-    if found.by_login:
-        return _form(request, found, typed=found.preset, errors={}, problem=None)
-    typed = found.preset | {name[len(PREFIX) :]: value for name, value in values.items() if name.startswith(PREFIX)}
-    _, errors = validate_fields(found.policy, typed)
+    if found.row.used_at is not None or found.row.expires_at <= request.app[SERVICES].clock():
+        return see_other(found.path)
+    typed = {name[len(PREFIX) :]: value for name, value in values.items() if name.startswith(PREFIX)}
+    given = typed | dict(found.preset)
+    valid, errors = validate_fields(found.policy, given)
     if errors:
-        return _form(request, found, typed=typed, errors=errors, problem=None, status=422)
+        return await _form(request, found, typed=typed, errors=errors, problem=None, status=422)
+    if found.by_login:
+        return await _leave(request, found, session, valid)
+    return await _connect(request, found, session, given)
+
+
+async def _connect(
+    request: web.Request, found: Opened, session: Session, given: Mapping[str, str]
+) -> web.StreamResponse:
     services = request.app[SERVICES]
+    fields, hidden = sorted_out(found.policy, given)
+
+    async def work() -> Connected:
+        return await services.vault.connect(
+            found.app, connection_id=found.row.connection, fields=fields, secrets=hidden, actor=ACTOR
+        )
+
+    shown = {name: value for name, value in fields.items() if name not in found.preset}
+    done = await attempt(services, found.row, session, begun=services.clock(), typed=shown, work=work)
+    if isinstance(done, Refusal):
+        errors = _field_errors(found.policy, done)
+        return await _form(request, found, typed=shown, errors=errors, problem=done, status=done.status)
+    return see_other(found.path)
+
+
+async def _leave(request: web.Request, found: Opened, session: Session, valid: Mapping[str, str]) -> web.StreamResponse:
+    """Show a page that goes on to the provider by itself.
+
+    Not a redirect: Chromium holds every hop behind a form to the page's `form-action`, and a provider's own redirects
+    lead nobody knows where. So the form that may hold secrets can send them to us alone.
+    """
+    services = request.app[SERVICES]
+    fields, hidden = sorted_out(found.policy, valid)
+    redirect_uri = f"{request.app[ORIGIN][0]}{CALLBACK}/{found.app}"
     try:
-        connected = await _call_vault(services, found, typed)
-    except (ClientError, PolicyError, UpstreamError, AuthorizationServerError) as error:
-        refusal = error.refusal
-        errors = _field_errors(found.policy, refusal)
-        return _form(request, found, typed=typed, errors=errors, problem=refusal, status=refusal.status)
-    await services.store.links.use(found.row.token_hash, now=services.clock())
-    return page(
-        request,
-        "connected.html",
-        name=found.policy.name,
-        label=connected.row.label or connected.row.id,
-        connection=connected.row.id,
-        created=connected.created,
-    )
+        url = await login.begin(services, found, session, redirect_uri=redirect_uri, fields=fields, hidden=hidden)
+    except StoreError:
+        raise
+    except GatewayError as error:
+        return await _form(request, found, typed=fields, errors={}, problem=error.refusal, status=error.refusal.status)
+    response = page(request, "leaving.html", name=found.policy.name, url=url, host=urlsplit(url).hostname)
+    response.headers["Refresh"] = f"0; url={url}"
+    return response
 
 
-async def _call_vault(services: Services, found: Opened, typed: Mapping[str, str]) -> Connected:
-    secret = {field.name for field in found.policy.fields if field.secret}
-    return await services.vault.connect(
-        found.app,
-        connection_id=found.row.connection,
-        fields={name: value for name, value in typed.items() if name not in secret},
-        secrets={name: Secret(value) for name, value in typed.items() if name in secret},
-        actor="connect-link",
-    )
+async def _standing(request: web.Request, found: Opened) -> dict[str, str]:
+    """Return what was filled in when this connection was last authorised."""
+    if found.row.connection is None:
+        return {}
+    return await request.app[SERVICES].vault.open_fields(found.row.connection)
 
 
-async def _open(request: web.Request) -> Opened | str:
-    """Return what the link is for, or one sentence saying why it can't be used."""
-    services = request.app[SERVICES]
-    row = await find_link(services, request.match_info["token"])
-    if row is None:
-        return "This link isn't one of ours, or part of it is missing."
-    if row.used_at is not None:
-        return "This link was used already."
-    if row.expires_at <= services.clock():
-        return "This link has expired."
-    policy = services.catalog.get(row.app)
-    if policy is None:
-        return "The app that this link was for isn't set up any more."
-    return Opened(row=row, app=row.app, policy=policy, preset=preset_fields(services, row))
+def _closed(request: web.Request, reason: str, problem: Refusal | None = None, *, name: str = "") -> web.StreamResponse:
+    return page(request, "link_closed.html", status=_GONE, reason=reason, problem=problem, name=name)
 
 
-def _closed(request: web.Request, reason: str) -> web.StreamResponse:
-    return page(request, "link_closed.html", status=_GONE, reason=reason)
-
-
-def _form(
+async def _form(
     request: web.Request,
     found: Opened,
     *,
@@ -136,16 +140,28 @@ def _form(
     problem: Refusal | None,
     **how: Any,
 ) -> web.StreamResponse:
+    policy, wanted = found.policy, found.row.connection
+    again = None if wanted is None else await request.app[SERVICES].store.connections.get(wanted)
+    login_page = policy.auth.authorize
     return page(
         request,
         "connect.html",
-        name=found.policy.name,
+        name=policy.name,
         by_login=found.by_login,
-        fields=[_shown(field, typed, errors) for field in found.policy.fields],
+        asker=_ASKERS.get(found.row.created_by, found.row.created_by),
+        scopes=[] if login_page is None else [(one, login_page.scope_words.get(one)) for one in login_page.scopes],
+        reach=[_VALUE.sub("…", url) for url in policy.allow.urls],
+        login_host="" if login_page is None else _VALUE.sub("…", urlsplit(login_page.url).netloc),
+        fields=[_shown(field, typed, errors) for field in policy.fields if field.name not in found.preset],
+        preset=[
+            (field.label, None if field.secret else found.preset[field.name])
+            for field in policy.fields
+            if field.name in found.preset
+        ],
         errors=errors,
         problem=problem,
         prefix=PREFIX,
-        again=found.row.connection,
+        again=again,
         **how,
     )
 

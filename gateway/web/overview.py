@@ -5,15 +5,13 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from gateway.admin.dispatch import SERVICES
-from gateway.admin.links import make_link
+from gateway.admin.links import LIFETIME, make_link
 from gateway.catalog import SUFFIX
 from gateway.errors import ClientError, Refusal
 from gateway.web.forms import read_form
 from gateway.web.render import SESSIONS, page, see_other
 
 SHOWN = 50
-LINK_LIFETIME = 1_800.0
-"""Seconds that a link from here lasts: it is opened at once."""
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -44,9 +42,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
     services, app = request.app[SERVICES], values.get("app", "")
     if services.catalog.get(app) is None:
         raise ClientError(Refusal(code="not_found", detail="There is no such app."))
-    token, _ = await make_link(
-        services, app=app, connection=None, fields={}, lifetime=LINK_LIFETIME, actor="admin-page"
-    )
+    token, _ = await make_link(services, app=app, connection=None, fields={}, lifetime=LIFETIME, actor="admin-page")
     return see_other(f"/connect/{token}")
 
 

@@ -1,8 +1,6 @@
 """The web application: every route, and the headers of every answer."""
 
-import asyncio
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -12,7 +10,7 @@ from gateway.admin.dispatch import ORIGIN, SERVICES, TOKEN
 from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
 from gateway.secret import Secret
-from gateway.web import connect, health, overview, signin
+from gateway.web import callback, connect, health, overview, signin
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
 
@@ -44,7 +42,6 @@ def site(services: Services, token: Secret, origin: list[str]) -> web.Applicatio
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
     app[SESSIONS] = Sessions(token, clock=services.clock, secure=secure)
     app[PAGES] = Pages()
-    app[connect.LOCKS] = WeakValueDictionary[bytes, asyncio.Lock]()
     app.on_response_prepare.append(_https_headers if secure else _headers)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
@@ -56,6 +53,9 @@ def site(services: Services, token: Secret, origin: list[str]) -> web.Applicatio
     app.router.add_post("/connect", overview.connect)
     app.router.add_get("/connect/{token}", connect.show)
     app.router.add_post("/connect/{token}", connect.connect)
+    app.router.add_get(f"{connect.CALLBACK}/{{app}}", callback.arrive, allow_head=False)
+    app.router.add_post(f"{connect.CALLBACK}/{{app}}", callback.arrive_with_fragment)
+    app.router.add_get(f"{callback.REFUSED}/{{why}}", callback.show_refused)
     app.router.add_static("/static", STATIC)
     app.add_subapp(PREFIX, admin_api())
     return app
@@ -63,7 +63,8 @@ def site(services: Services, token: Secret, origin: list[str]) -> web.Applicatio
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     """Put on every answer what keeps it out of frames, caches, referrers and other sites' reach."""
-    response.headers.update(HEADERS)
+    own = response.headers.get("Content-Security-Policy")  # a page that needs another one says so
+    response.headers.update(HEADERS if own is None else HEADERS | {"Content-Security-Policy": own})
     response.headers["Cache-Control"] = "no-cache" if request.path.startswith("/static/") else "no-store"
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]

@@ -220,6 +220,8 @@ async def test_a_link_is_made_and_only_its_hash_is_kept(web):
         ({"app": "nothing"}, 404),
         ({"app": "crm", "fields": {"api_key": KEY}}, 422),
         ({"app": "crm", "fields": {"colour": "red"}}, 422),
+        ({"app": "crm", "fields": {"region": "moon"}}, 422),
+        ({"app": "crm", "secrets": {"region": "eu"}}, 422),
         ({"app": "crm", "expires_in": "8d"}, 422),
         ({"app": "crm", "expires_in": 0}, 422),
         ({"app": "crm", "expires_in": True}, 422),
@@ -319,6 +321,7 @@ async def test_no_answer_holds_a_secret(web):
     await web.api("POST", "/connections", json=body | {"app": "NOT AN APP"})
     await web.api("PUT", "/apps/machine/secrets/client_secret", json={"value": {"x": secrets[1]}})
     await web.api("POST", "/connect-links", json={"app": "crm", "fields": {"api_key": secrets[2]}})
+    await web.api("POST", "/connect-links", json={"app": "crm", "secrets": {"api_key": secrets[2]}})
     for path in ("/apps", "/apps/machine", "/apps/crm", "/connections", "/connections/crm-ann", "/clients", "/events"):
         assert (await web.api("GET", path)).status == 200
     await web.api("POST", "/connections/crm-ann/test")

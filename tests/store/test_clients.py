@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.store import ConflictError, DataKeyRow, Store
+from gateway.store import ConflictError, DataKeyRow, LoginStateRow, Store
 from tests.store.samples import a_client, a_link
 
 
@@ -74,22 +74,59 @@ async def test_a_link_comes_back_as_it_was_put_in(store: Store):
     assert await store.links.get(b"?" * 32) is None
 
 
+CLAIMED = {"claim": "mine", "now": 1001.0, "until": 1121.0, "begun": 1001.0}
+
+
+async def test_a_claimed_link_is_nobody_elses_until_it_is_given_back(store: Store):
+    await store.links.insert(a_link())
+    assert (await store.links.claim(b"h" * 32, **CLAIMED)).claim == "mine"
+    assert await store.links.claim(b"h" * 32, **CLAIMED | {"claim": "yours"}) is None
+    assert not await store.links.release(b"h" * 32, claim="yours", outcome=b"not mine")
+    assert await store.links.release(b"h" * 32, claim="mine", outcome=b"failed")
+    assert await store.links.get(b"h" * 32) == a_link(outcome=b"failed")
+    assert await store.links.claim(b"h" * 32, **CLAIMED | {"claim": "yours"})
+
+
 async def test_a_link_is_used_up_by_its_first_use(store: Store):
     await store.links.insert(a_link())
-    assert await store.links.use(b"h" * 32, now=1001.0) == replace(a_link(), used_at=1001.0)
-    assert await store.links.use(b"h" * 32, now=1002.0) is None
-    assert (await store.links.get(b"h" * 32)).used_at == 1001.0
+    await store.links.claim(b"h" * 32, **CLAIMED)
+    assert await store.links.use(b"h" * 32, claim="mine", now=1002.0, outcome=b"done")
+    assert await store.links.get(b"h" * 32) == a_link(used_at=1002.0, outcome=b"done")
+    assert await store.links.claim(b"h" * 32, **CLAIMED) is None
+    assert not await store.links.use(b"h" * 32, claim="mine", now=1003.0, outcome=b"again")
 
 
-async def test_of_ten_uses_at_once_one_gets_the_link(store: Store):
+async def test_of_ten_claims_at_once_one_gets_the_link(store: Store):
     await store.links.insert(a_link())
-    got = await asyncio.gather(*(store.links.use(b"h" * 32, now=1001.0) for _ in range(10)))
+    got = await asyncio.gather(
+        *(store.links.claim(b"h" * 32, **CLAIMED | {"claim": f"claim {number}"}) for number in range(10))
+    )
     assert sum(link is not None for link in got) == 1
 
 
-async def test_an_expired_link_is_of_no_use(store: Store):
+async def test_the_claim_of_one_who_died_lapses(store: Store):
     await store.links.insert(a_link())
-    assert await store.links.use(b"h" * 32, now=2800.0) is None
+    await store.links.claim(b"h" * 32, **CLAIMED)
+    assert await store.links.claim(b"h" * 32, claim="yours", now=1121.0, until=1241.0, begun=1121.0)
+    assert not await store.links.use(b"h" * 32, claim="mine", now=1122.0, outcome=b"late")
+
+
+async def test_who_began_before_a_link_expired_may_finish_after_it(store: Store):
+    await store.links.insert(a_link())
+    assert await store.links.claim(b"h" * 32, **CLAIMED | {"now": 2900.0, "begun": 2900.0}) is None
+    assert await store.links.claim(b"h" * 32, **CLAIMED | {"now": 2900.0, "until": 3020.0, "begun": 2799.0})
+
+
+async def test_a_login_comes_back_once(store: Store):
+    row = LoginStateRow(
+        state_hash=b"s" * 32, app="crm", session_hash=b"b" * 32, sealed=b"x", created_at=1.0, expires_at=601.0
+    )
+    await store.logins.insert(row)
+    got = await asyncio.gather(*(store.logins.take(b"s" * 32) for _ in range(10)))
+    assert [one for one in got if one] == [row]
+    await store.logins.insert(row)
+    assert await store.logins.prune(before=601.0) == 0
+    assert await store.logins.prune(before=602.0) == 1
 
 
 async def test_expired_links_are_pruned(store: Store):

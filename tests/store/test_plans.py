@@ -28,7 +28,10 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "events of an app": lambda store: store.events.list(app="crm", cursor="5"),
     "requests": lambda store: store.requests.list(cursor="5"),
     "requests of a connection": lambda store: store.requests.list(connection="c", cursor="5"),
-    "use link": lambda store: store.links.use(b"x", now=1.0),
+    "claim link": lambda store: store.links.claim(b"x", claim="c", now=1.0, until=2.0, begun=1.0),
+    "use link": lambda store: store.links.use(b"x", claim="c", now=1.0, outcome=b"x"),
+    "take login": lambda store: store.logins.take(b"x"),
+    "prune logins": lambda store: store.logins.prune(before=1.0),
     "prune links": lambda store: store.links.prune(before=1.0),
     "prune requests": lambda store: store.requests.prune(before=1.0, keep=10),
 }

@@ -15,7 +15,7 @@ from gateway.access import Access
 from gateway.audit import Audit
 from gateway.catalog import Catalog
 from gateway.errors import ClientError, Refusal
-from gateway.keyring import Keyring, create_master_key
+from gateway.keyring import Keyring
 from gateway.metrics import Metrics
 from gateway.policy.load import Finding
 from gateway.secret import Secret
@@ -28,6 +28,7 @@ from gateway.web.server import WebServer
 
 ADMIN = "gwa_the-admin-token-of-these-tests"
 NOW = 1_800_000_000.0
+MASTER = bytes(range(32))
 
 CRM = """
 name = "Example CRM"
@@ -147,6 +148,9 @@ class FakeVault:
         await self._store.connections.insert(row)
         return Connected(row=row, created=True)
 
+    async def open_fields(self, connection: str) -> dict[str, str]:
+        return {"region": "eu"} if await self._store.connections.get(connection) else {}
+
     def forget(self, kind: str, key: str) -> None:
         self.calls.append(("forget", kind, key))
 
@@ -231,6 +235,10 @@ class Web:
                 json=await response.json(content_type=None) if is_json else None,
             )
 
+    def forget_cookies(self) -> None:
+        """Become another browser."""
+        self._session.cookie_jar.clear()
+
     async def get(self, path: str, **how: Any) -> Answer:
         return await self.request("GET", path, **how)
 
@@ -258,22 +266,30 @@ class Nowhere:
 
 
 @asynccontextmanager
-async def running(directory: Path, *, real_vault: bool = False, **settings: Any) -> AsyncIterator[Web]:
-    """Start a listener on any free port over a new store in `directory`."""
+async def running(
+    directory: Path, *, real_vault: bool = False, egress: Any = None, patience: float = 5.0, **settings: Any
+) -> AsyncIterator[Web]:
+    """Start a listener on any free port over a store in `directory`, which another one may be using already."""
     policies = directory / "policies"
-    policies.mkdir()
+    policies.mkdir(exist_ok=True)
     given = {"web": {"listen": "127.0.0.1:0"}, "data_dir": directory / "data", "policies_dir": policies} | settings
-    (directory / "data").mkdir()
+    (directory / "data").mkdir(exist_ok=True)
     async with await Store.open(f"sqlite:///{directory}/data/gateway.db", migrate=True) as store:
         catalog = ReadOnly(policies)
         for app, text in (("crm", CRM), ("machine", MACHINE), ("login", LOGIN)):
             assert catalog.write(app, text) == ()
-        keyring = await keyring_from_store(store, create_master_key(), NOW)
+        keyring = await keyring_from_store(store, MASTER, NOW)
         audit = Audit(store, lambda: NOW)
         vault: Any = FakeVault(store)
         if real_vault:
             vault = Vault(
-                store=store, keyring=keyring, catalog=catalog, egress=Nowhere(), audit=audit, clock=lambda: NOW
+                store=store,
+                keyring=keyring,
+                catalog=catalog,
+                egress=egress or Nowhere(),
+                audit=audit,
+                clock=lambda: NOW,
+                patience=patience,
             )
         gateway = FakeGateway(
             settings=Settings(**given),

@@ -16,9 +16,16 @@ async def sign_in(web):
     await web.request("POST", "/sign-in", data={"form_token": form_token(page), "token": ADMIN})
 
 
-async def send(web, path, values):
-    page = await web.get(path)
-    return await web.request("POST", path, data={"form_token": form_token(page)} | values)
+async def send(web, path, values, *, form=None):
+    token = form_token(await web.get(form or path))
+    return await web.request("POST", path, data={"form_token": token} | values)
+
+
+async def connected(web, path, values):
+    """Connect; return the page that says so, which has the link's own URL."""
+    answer = await send(web, path, values)
+    assert (answer.status, answer.headers["Location"]) == (303, path), answer.text
+    return await web.get(path)
 
 
 async def test_the_overview_needs_a_sign_in(web):
@@ -75,35 +82,76 @@ async def test_the_form_asks_for_the_policys_fields(web):
     assert 'name="field.api_key" type="password" value=""' in text
 
 
-async def test_values_that_the_link_brings_are_filled_in(web):
-    text = (await web.get(await web.link(fields={"region": "eu", "account": "ann"}))).text
-    assert '<option value="eu" selected>eu</option>' in text
-    assert 'name="field.account" type="text" value="ann"' in text
+async def test_values_that_the_link_brings_are_shown_and_no_secret_even_reaches_the_browser(web):
+    path = await web.link(fields={"region": "eu"}, secrets={"api_key": KEY})
+    text = (await web.get(path)).text
+    assert '<p class="label">Region</p>\n    <p>eu</p>' in text
+    assert "Filled in already, and not shown" in text
+    assert "field.region" not in text
+    assert "field.api_key" not in text
+    assert KEY not in text
+
+
+async def test_values_that_the_link_brings_cant_be_changed(web):
+    path = await web.link(fields={"region": "eu"}, secrets={"api_key": KEY})
+    await send(web, path, {"field.account": "ann", "field.region": "us", "field.api_key": "another"})
+    ((*_, fields, secrets, _actor),) = web.gateway.vault.calls
+    assert (fields, secrets) == ({"region": "eu", "account": "ann"}, {"api_key": Secret(KEY)})
 
 
 async def test_connecting_reads_connected_as_and_uses_the_link_up(web):
     path = await web.link(id="crm-mine")
-    answer = await send(web, path, GOOD)
-    assert answer.status == 200
+    answer = await connected(web, path, GOOD)
     assert "<h1>Connected as Account ann</h1>" in answer.text
     assert "<code>crm-mine</code>" in answer.text
     assert web.gateway.vault.calls == [
         ("connect", "crm", "crm-mine", {"region": "eu", "account": "ann"}, {"api_key": Secret(KEY)}, "connect-link")
     ]
+    assert (await send(web, path, GOOD, form="/sign-in")).headers["Location"] == path
+    assert len(web.gateway.vault.calls) == 1
+
+
+async def test_a_used_link_tells_another_browser_nothing_but_that(web):
+    path = await web.link(id="crm-mine")
+    await connected(web, path, GOOD)
+    web.forget_cookies()
     again = await web.get(path)
     assert again.status == 410
-    assert "This link was used already." in again.text
+    assert "This link was used already" in again.text
+    assert "Ask whoever sent it for a new one." in again.text
+    assert "Account ann" not in again.text
 
 
 async def test_the_same_account_again_says_so(web):
-    await send(web, await web.link(), GOOD)
-    assert "is connected again" in (await send(web, await web.link(), GOOD)).text
+    await connected(web, await web.link(), GOOD)
+    text = (await connected(web, await web.link(), GOOD)).text
+    assert "was connected already. Its connection <code>crm-ann</code> is updated." in text
 
 
 async def test_an_app_without_fields_is_connected_with_one_button(web):
     path = await web.link("machine")
     assert "There is nothing to fill in." in (await web.get(path)).text
-    assert "Connected as Account ann" in (await send(web, path, {})).text
+    assert "Connected as Account ann" in (await connected(web, path, {})).text
+
+
+async def test_the_page_says_who_asks_and_where_calls_may_go(web):
+    text = (await web.get(await web.link())).text
+    assert "Asked for by <strong>a program of this gateway&#39;s administrator</strong>." in text
+    assert "<code>example.com</code>, and nothing else" in text
+
+
+async def test_reconnecting_shows_the_connection_and_what_was_filled_in_before(web):
+    await connected(web, await web.link(id="crm-mine"), GOOD)
+    text = (await web.get(await web.link(id="crm-mine"))).text
+    assert "<h1>Reconnect Example CRM</h1>" in text
+    assert "The connection <code>crm-mine</code>, Account ann, keeps its name" in text
+    assert '<option value="eu" selected>eu</option>' in text
+
+
+async def test_a_link_to_another_apps_connection_is_not_made(web):
+    await connected(web, await web.link(id="crm-mine"), GOOD)
+    answer = await web.api("POST", "/connect-links", json={"app": "machine", "id": "crm-mine"})
+    assert (answer.status, answer.json["code"]) == (409, "conflict")
 
 
 async def test_what_was_typed_is_kept_but_no_secret_and_nothing_is_sent(web):
@@ -116,7 +164,7 @@ async def test_what_was_typed_is_kept_but_no_secret_and_nothing_is_sent(web):
     assert "Secrets have to be typed again." in answer.text
     assert KEY not in answer.text
     assert web.gateway.vault.calls == []
-    assert (await send(web, path, GOOD)).status == 200
+    await connected(web, path, GOOD)
 
 
 async def test_errors_are_beside_their_field_for_a_screen_reader_too(web):
@@ -143,24 +191,13 @@ async def test_the_providers_own_words_are_shown_and_the_link_stays_good(web):
     assert "Check the key." in answer.text
     assert KEY not in answer.text
     web.gateway.vault.refuses = None
-    assert (await send(web, path, GOOD)).status == 200
+    await connected(web, path, GOOD)
 
 
 async def test_a_fault_of_one_field_from_the_vault_stands_beside_it(web):
     faults = ({"path": "secrets.api_key", "message": "is not a key of this service"},)
     web.gateway.vault.refuses = ClientError(Refusal(code="invalid", detail="A value is wrong.", errors=faults))
     assert "API key is not a key of this service." in (await send(web, await web.link(), GOOD)).text
-
-
-async def test_a_grant_with_a_login_page_says_plainly_that_it_is_not_there_yet(web):
-    path = await web.link("login")
-    text = (await web.get(path)).text
-    assert "This version of the gateway doesn't have that step yet" in text
-    assert "<form" not in text
-    token = form_token(await web.get("/sign-in"))
-    answer = await web.request("POST", path, data={"form_token": token})
-    assert "doesn't have that step yet" in answer.text
-    assert web.gateway.vault.calls == []
 
 
 async def test_an_unknown_an_expired_and_an_orphaned_link_say_so(web):
@@ -181,13 +218,14 @@ async def test_a_link_needs_the_form_of_its_own_page(web):
     assert web.gateway.vault.calls == []
 
 
-async def test_of_two_who_use_a_link_at_once_the_second_is_told(web):
+async def test_five_clicks_at_once_connect_once_and_all_end_at_the_same_page(web):
     path = await web.link()
     token = form_token(await web.get(path))
     values = {"form_token": token} | GOOD
     answers = await asyncio.gather(*(web.request("POST", path, data=values) for _ in range(5)))
-    assert sorted(answer.status for answer in answers) == [200, 410, 410, 410, 410]
+    assert {(answer.status, answer.headers["Location"]) for answer in answers} == {(303, path)}
     assert len(web.gateway.vault.calls) == 1
+    assert "Connected as Account ann" in (await web.get(path)).text
 
 
 async def test_markup_in_a_policy_is_text(web):

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from gateway.policy.checks import urls
 from gateway.policy.draft import Draft
-from gateway.policy.finding import Fault, did_you_mean
-from gateway.policy.model import Auth, EnvSource, FieldSource, Grant, Inject, SecretSource, TokenEndpoint
+from gateway.policy.finding import Fault, did_you_mean, key_path
+from gateway.policy.model import Auth, Authorize, EnvSource, FieldSource, Grant, Inject, SecretSource, TokenEndpoint
 
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SECRET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
@@ -111,9 +111,28 @@ def _endpoints(draft: Draft, auth: Auth) -> Iterator[Fault]:
         section = getattr(auth, name)
         if section is not None:
             yield from _answer(section, f"auth.{name}")
-    for number, scope in enumerate(auth.authorize.scopes if auth.authorize else ()):
+    if auth.authorize:
+        yield from _login(auth.authorize)
+
+
+def _login(login: Authorize) -> Iterator[Fault]:
+    for number, scope in enumerate(login.scopes):
         if not scope.strip() or re.search(r"[\s\"\\]", scope):  # RFC 6749 §3.3
             yield f"auth.authorize.scopes[{number}]", "must be one scope, without blanks or quotes; list each by itself"
+    for scope, words in login.scope_words.items():
+        at = key_path(("auth", "authorize", "scope_words", scope))
+        if scope not in login.scopes:
+            near = did_you_mean(scope, login.scopes)
+            yield at, "is none of the scopes" + (f"; did you mean {near}?" if near else "; leave it out")
+        elif not words.strip():
+            yield at, "is empty; say what the scope lets programs do"
+    if login.issuer is not None:
+        url, faults = urls.read(login.issuer, "auth.authorize.issuer")
+        yield from faults
+        if url is not None:
+            yield from urls.secure(url, "auth.authorize.issuer")
+            if url.paths or "?" in login.issuer:  # RFC 8414 §2: "has no query or fragment components"
+                yield "auth.authorize.issuer", "must be written out, without values and without a query"
 
 
 def _answer(section: TokenEndpoint, at: str) -> Iterator[Fault]:

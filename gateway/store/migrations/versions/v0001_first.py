@@ -1,4 +1,4 @@
-"""The first schema: connections, clients, app secrets, links, the two logs, the change feed, keys, single values."""
+"""The first schema: connections, clients, app secrets, links, logins, logs, the change feed, keys, single values."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -48,6 +48,9 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Double(), nullable=False),
         sa.Column("used_at", sa.Double(), nullable=True),
         sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("claim", sa.Text(), nullable=True),
+        sa.Column("claimed_until", sa.Double(), nullable=True),
+        sa.Column("outcome", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("token_hash", name="pk_connect_links"),
     )
     op.create_index("ix_connect_links_expires_at", "connect_links", ["expires_at"])
@@ -102,6 +105,17 @@ def upgrade() -> None:
     op.create_index("ix_events_app_id", "events", ["app", "id"])
     op.create_index("ix_events_connection_id", "events", ["connection", "id"])
     op.create_index("ix_events_kind_id", "events", ["kind", "id"])
+    op.create_table(
+        "login_states",
+        sa.Column("state_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("session_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("state_hash", name="pk_login_states"),
+    )
+    op.create_index("ix_login_states_expires_at", "login_states", ["expires_at"])
     op.create_table(
         "meta",
         sa.Column("name", sa.Text(), nullable=False),

@@ -1,0 +1,59 @@
+"""Logins in a browser: where a person is sent, and what their coming back is worth.
+
+Nothing is stored here. `begin` gives the login URL; `redeem` (a code) and `read_fragment` (an implicit grant) give the
+tokens, which `Vault.connect` takes as its `answer`. Who may finish which login is for the pages to hold.
+"""
+
+from collections.abc import Mapping
+
+from gateway.errors import AuthorizationServerError, Refusal
+from gateway.oauth.answer import TokenAnswer, TokenRefused
+from gateway.policy.context import Context
+from gateway.policy.fields import with_defaults
+from gateway.policy.model import Policy
+from gateway.secret import Secret
+from gateway.vault.provider import Provider
+
+Values = Mapping[str, str | Secret]
+
+
+class Logins:
+    """The two ends of a login. `fields` are what the person filled in, what must not be seen as `Secret`."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    async def begin(
+        self, app: str, policy: Policy, *, fields: Values, redirect_uri: str, state: Secret, verifier: Secret
+    ) -> str:
+        """Return the login URL. Raises `PolicyError`, `StoreError`."""
+        return await self._provider.login_url(
+            app, policy, _context(policy, fields), redirect_uri=redirect_uri, state=state, verifier=verifier
+        )
+
+    async def redeem(
+        self, app: str, policy: Policy, *, fields: Values, code: Secret, redirect_uri: str, verifier: Secret
+    ) -> TokenAnswer:
+        """Return the tokens for a code. Raises `AuthorizationServerError`, `PolicyError`, `StoreError`."""
+        answer = await self._provider.redeem(
+            app, policy, _context(policy, fields), code=code, redirect_uri=redirect_uri, verifier=verifier
+        )
+        return _granted(policy, answer)
+
+    def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer:
+        """Return the tokens of an implicit grant. Raises `AuthorizationServerError`."""
+        return _granted(policy, self._provider.read_fragment(policy, params))
+
+
+def _context(policy: Policy, fields: Values) -> Context:
+    typed = {name: value for name, value in fields.items() if isinstance(value, str)}
+    secret = {name: value for name, value in fields.items() if isinstance(value, Secret)}
+    return Context(fields={**with_defaults(policy, typed), **secret})
+
+
+def _granted(policy: Policy, answer: TokenAnswer | TokenRefused) -> TokenAnswer:
+    if isinstance(answer, TokenAnswer):
+        return answer
+    raise AuthorizationServerError(
+        Refusal(code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}")
+    )
