@@ -45,7 +45,7 @@ _TABLE = (
     Problem("request_timeout", 408, "The request did not arrive in time", "http_request_error"),
     Problem("unauthorized", 401, "Sign in, or give the admin token", "http_request_denied"),
     Problem("not_found", 404, "There is no such thing", "http_request_denied"),
-    Problem("conflict", 409, "It exists already", "http_request_denied"),
+    Problem("conflict", 409, "What is there stands against it", "http_request_denied"),
     Problem("invalid", 422, "Some values are not right", "http_request_error"),
     Problem("internal", 500, "The gateway has a fault", "proxy_internal_error"),
 )

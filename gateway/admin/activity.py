@@ -1,8 +1,9 @@
 """What happened: the audit trail and the request log, newest first."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from gateway.admin.models import Event, EventsQuery, ListOf, LoggedRequest, RequestsQuery
+from gateway.admin.models import Event, EventsQuery, ListOf, LoggedRequest, RequestsQuery, time_of
 from gateway.admin.operation import Answer, Call
 from gateway.store.rows import EventRow, RequestRow
 
@@ -30,8 +31,13 @@ def _event(row: EventRow) -> Event:
         app=row.app,
         connection=row.connection,
         client=row.client,
-        detail=dict(row.detail),
+        detail={name: _readable(name, value) for name, value in row.detail.items()},
     )
+
+
+def _readable(name: str, value: Any) -> Any:
+    """Return a value of an event's detail; times, which the trail keeps as seconds since the epoch, as everywhere."""
+    return time_of(value) if name.endswith("_at") and isinstance(value, int | float) else value
 
 
 def _request(row: RequestRow) -> LoggedRequest:

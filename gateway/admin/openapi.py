@@ -21,7 +21,7 @@ _STATUS_WORDS = {
     400: "Not a request that can be read.",
     401: "The admin token is missing or wrong.",
     404: "There is no such thing.",
-    409: "It exists already.",
+    409: "What is there stands against it: it exists already, or is still needed.",
     413: "Too large.",
     415: "Another content type is needed.",
     422: "Some values are not right; each is listed.",

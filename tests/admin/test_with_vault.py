@@ -74,10 +74,18 @@ async def test_an_app_whose_connections_are_all_disconnected_can_be_deleted(web)
     await web.api("POST", "/connections", json=BODY)
     refused = await web.api("DELETE", "/apps/crm")
     assert (refused.status, refused.json["code"], refused.json["hint"]) == (409, "conflict", "Disconnect them first.")
+    assert "exists already" not in refused.json["title"]
     assert (await web.api("DELETE", "/connections/crm-ann")).status == 204
     assert (await web.api("DELETE", "/apps/crm")).status == 204
     assert (await web.api("GET", "/apps/crm")).status == 404
     assert (await web.api("GET", "/connections/crm-ann")).json["status"] == "disconnected"
+
+
+async def test_an_event_tells_times_as_every_answer_does(web):
+    """The trail keeps seconds since the epoch; whoever reads it gets RFC 3339."""
+    made = await web.api("POST", "/clients", json={"name": "k", "connections": ["crm-*"], "expires_in": 3600})
+    [event] = (await web.api("GET", "/events?kind=client.created")).json["items"]
+    assert event["detail"] == {"connections": ["crm-*"], "expires_at": made.json["expires_at"]}
 
 
 async def test_a_person_connects_and_no_answer_or_file_holds_the_secret(web):
