@@ -31,7 +31,8 @@ class TlsLayer(asyncio.Protocol):
     """A protocol to the transport below, a transport to the protocol above.
 
     `inner.connection_made` is called when the handshake is done, then `on_established`. `on_failure` is told of a
-    handshake that failed; the connection is closed then. An end without close_notify reaches `inner` as `connection_lost` with an exception.
+    handshake that failed; the connection is closed then. An end without close_notify reaches `inner` as
+    `connection_lost` with an exception.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class TlsLayer(asyncio.Protocol):
         self._on_established, self._on_failure = on_established, on_failure
         self._established = False
         self._ended = False  # the inner protocol has been told of the end
+        self._heard_goodbye = self._said_goodbye = False  # close_notify, from them and from us
         self._transport: asyncio.Transport | None = None
 
     # Below: what the transport tells us.
@@ -63,12 +65,16 @@ class TlsLayer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt, and hand up what is there."""
+        if self._ended:
+            return
         self._incoming.write(data)
         if self._established or self._handshake():
             self._read()
 
     def eof_received(self) -> bool:
         """Handle the end of the stream below: without a close_notify before it, it is a cut."""
+        if self._heard_goodbye and not self._ended:
+            return True  # they have only said that they send no more
         self._end(ConnectionResetError("the TLS connection ended without close_notify"))
         return False
 
@@ -87,9 +93,14 @@ class TlsLayer(asyncio.Protocol):
     # Above: what the protocol asks of us.
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send."""
-        if not self._ended:
+        """Encrypt and send; behind our own goodbye nothing is sent."""
+        if self._ended or self._said_goodbye:
+            return
+        try:
             self._tls.write(data)
+        except ssl.SSLError:  # such as a renegotiation that they began: `inner` is told by connection_lost
+            self.abort()
+        else:
             self._flush()
 
     def write_eof(self) -> None:
@@ -179,7 +190,10 @@ class TlsLayer(asyncio.Protocol):
             self.abort()
 
     def _close_notify_received(self) -> None:
-        if not self._ended and not self._inner.eof_received():
+        if self._ended or self._heard_goodbye:
+            return
+        self._heard_goodbye = True
+        if not self._inner.eof_received():
             self.close()
 
     def _end(self, exc: Exception | None) -> None:
@@ -192,8 +206,9 @@ class TlsLayer(asyncio.Protocol):
             self._on_failure(exc or ConnectionResetError("the connection ended during the TLS handshake"))
 
     def _shutdown(self) -> None:
-        if not self._established or self._ended:
+        if not self._established or self._ended or self._said_goodbye:
             return
+        self._said_goodbye = True
         with contextlib.suppress(ssl.SSLError):  # WANT_READ: ours is written, theirs isn't here yet; or all is broken
             self._tls.unwrap()
         self._flush()
