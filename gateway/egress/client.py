@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from gateway import __version__
-from gateway.egress.resolve import AddrInfo
+from gateway.egress.resolve import AddrInfo, why
 from gateway.errors import Refusal, UpstreamError
 from gateway.oauth.message import Answer, OutgoingRequest
 
@@ -132,7 +132,7 @@ def _failed(code: str, detail: str) -> UpstreamError:
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    return error.os_error.strerror or "the network gave no reason"
+    return why(error.os_error)
 
 
 def _tls_reason(error: aiohttp.ClientSSLError) -> str:

@@ -12,7 +12,7 @@ import aiohappyeyeballs
 
 from gateway.egress.address import AddressClass, classify, parse_address
 from gateway.egress.guard import Guard, OwnListeners
-from gateway.egress.resolve import AddrInfo, Lookup, SystemLookup, refuse, resolve
+from gateway.egress.resolve import AddrInfo, Lookup, SystemLookup, refuse, resolve, why
 from gateway.errors import Refusal, UpstreamError
 from gateway.oauth.message import Answer, OutgoingRequest
 
@@ -68,8 +68,7 @@ class Egress:
             detail = f"{host} port {port} did not take the connection within {self._connect_timeout:g} s."
             raise UpstreamError(Refusal(code="upstream_timeout", detail=detail)) from None
         except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError where asyncio raises OSError
-            reason = getattr(error, "strerror", None) or "the network gave no reason"
-            detail = f"{host} port {port} could not be connected to: {reason}."
+            detail = f"{host} port {port} could not be connected to: {why(error)}."
             raise UpstreamError(Refusal(code="upstream_connect", detail=detail)) from error
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connected

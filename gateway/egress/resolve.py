@@ -1,6 +1,7 @@
 """Turns a host into addresses that have been checked. What is dialled afterwards is these, never the name."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,12 @@ def refuse(host: str, info: AddrInfo, guard: Guard) -> None:
     refusal = guard.check(host, parse_address(info[4][0]), info[4][1])
     if refusal is not None:
         raise UpstreamError(refusal)
+
+
+def why(error: Exception) -> str:
+    """Return why a connection could not be made, in the system's words: asyncio's have a Python tuple in them."""
+    number = getattr(error, "errno", None) or 0
+    return os.strerror(number) if number > 0 else "the network gave no reason"
 
 
 async def _addresses(host: str, port: int, lookup: Lookup, within: float) -> Sequence[str]:

@@ -166,12 +166,18 @@ async def test_dial_goes_on_to_the_next_address() -> None:
                 assert connected.getpeername()[0] == "127.0.0.1"
 
 
-async def test_a_closed_port_is_upstream_connect() -> None:
+async def test_a_closed_port_is_upstream_connect_and_told_in_the_systems_words() -> None:
+    """The text that asyncio writes repeats the address as a Python tuple."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     async with way_out(allow_networks=["127.0.0.0/8"]) as egress:
-        assert await code(egress.dial("127.0.0.1", port)) == "upstream_connect"
-        assert await code(egress.send(get(f"http://127.0.0.1:{port}/"), timeout=5)) == "upstream_connect"
+        with pytest.raises(UpstreamError) as dialled:
+            await egress.dial("127.0.0.1", port)
+        with pytest.raises(UpstreamError) as called:
+            await egress.send(get(f"http://127.0.0.1:{port}/"), timeout=5)
+    for caught, what in ((dialled, f"127.0.0.1 port {port}"), (called, f"127.0.0.1:{port}")):
+        assert caught.value.refusal.code == "upstream_connect"
+        assert caught.value.refusal.detail == f"{what} could not be connected to: Connection refused."
 
 
 async def test_a_name_that_changes_its_answer_is_dialled_where_it_was_checked() -> None:
