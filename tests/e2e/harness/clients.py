@@ -104,6 +104,7 @@ class Curl(HTTPClient):
 
     def send(self, route, method, path, *, fields=(), body=None, on_data=None):
         command = ["curl", "--silent", "--show-error", "--no-buffer", "--http1.1", "--globoff", "--path-as-is"]
+        command += ["--max-time", str(CLIENT_TIMEOUT)]
         command += ["--write-out", "%{stderr}%{http_code} %{header_json}"]
         command += ["--head"] if method == "HEAD" else ["--request", method]
         for name, value in (*route.fields, *fields):
@@ -149,14 +150,16 @@ def run_to_end(command, route, body, on_data, read) -> Answer:
     with subprocess.Popen(
         command, env=route.whole_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(body or b"")
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        while data := process.stdout.read1(PIECE):
-            collected.take(data)
-        report = process.stderr.read()
-        code = process.wait(CLIENT_TIMEOUT)
+        try:
+            with contextlib.suppress(BrokenPipeError), process.stdin as given:
+                given.write(body or b"")
+            while data := process.stdout.read1(PIECE):
+                collected.take(data)
+            report = process.stderr.read()
+            code = process.wait(CLIENT_TIMEOUT)
+        except BaseException:
+            process.kill()  # else the end of the block would wait for a program that waits for an answer
+            raise
     assert code == 0, report.decode()
     status, headers = read(report)
     return Answer(status=status, headers=headers, body=bytes(collected.body))
