@@ -28,7 +28,21 @@ class Audit:
         **detail: Any,
     ) -> None:
         """Add an event, such as `connection.created`. Raises `StoreError`: what isn't recorded isn't silent."""
-        row = EventRow(
+        row = self.event(kind, actor=actor, app=app, connection=connection, client=client, **detail)
+        await self._store.events.add(row)
+
+    def event(
+        self,
+        kind: str,
+        *,
+        actor: str,
+        app: str | None = None,
+        connection: str | None = None,
+        client: str | None = None,
+        **detail: Any,
+    ) -> EventRow:
+        """Return an event that is to be written in the same transaction as what it tells of."""
+        return EventRow(
             at=self._clock(),
             kind=kind,
             actor=actor,
@@ -37,7 +51,6 @@ class Audit:
             client=client,
             detail=_plain(detail),
         )
-        await self._store.events.add(row)
 
 
 def _plain(value: Any) -> Any:

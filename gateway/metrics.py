@@ -3,10 +3,14 @@
 The data plane counts in plain integers, because a request should cost well under a microsecond here; Prometheus' own
 objects are built from them only when somebody scrapes. One event loop counts, so nothing is locked.
 
+Where several processes serve, each worker sends its counts to the first one (`export`, `heard`), whose `/metrics` shows
+all of them together. What a worker that died has counted stays counted.
+
 No label ever holds a connection, client, app, host or path: the number of series is bounded, whatever is asked of the
 gateway.
 """
 
+import json
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
@@ -62,7 +66,7 @@ class _Series:
 
 
 class Metrics:
-    """Every count of one process. `exposition()` is what `/metrics` answers."""
+    """Every count of one process, and of the workers it has heard of. `exposition()` is what `/metrics` answers."""
 
     def __init__(self) -> None:
         self.client_connections = Gauge()
@@ -71,6 +75,7 @@ class Metrics:
         self._series: dict[tuple[str, str, str], _Series] = {}
         self._memo: dict[tuple[str, int, str], _Series] = {}
         self._refreshes: dict[str, int] = {}
+        self._workers: dict[int, Metrics] = {}
         self._registry: CollectorRegistry | None = None
 
     def request(self, code: str, status: int, seconds: float, entrance: str) -> None:
@@ -90,6 +95,32 @@ class Metrics:
         if outcome not in self._refreshes and len(self._refreshes) >= _OUTCOMES:
             outcome = OTHER
         self._refreshes[outcome] = self._refreshes.get(outcome, 0) + 1
+
+    def export(self) -> bytes:
+        """Return the counts as one line of JSON, for `heard` in another process. Some 100 bytes for each series."""
+        counts = {
+            "series": [[*key, series.buckets, series.seconds] for key, series in self._series.items()],
+            "refreshes": self._refreshes,
+            "gauges": [gauge.value for gauge in self._gauges()],
+        }
+        return json.dumps(counts, separators=(",", ":")).encode()
+
+    def heard(self, worker: int, line: bytes) -> None:
+        """Take the counts that a worker has sent in place of those it sent before. Raises `ValueError`."""
+        counts, told = json.loads(line), Metrics()
+        for entrance, status_class, code, buckets, seconds in counts["series"]:
+            series = told._series[entrance, status_class, code] = _Series()
+            series.buckets, series.seconds = buckets, seconds
+        told._refreshes = counts["refreshes"]
+        for gauge, value in zip(told._gauges(), counts["gauges"], strict=True):
+            gauge.value = value
+        self._workers[worker] = told
+
+    def ended(self, worker: int) -> None:
+        """Keep for good what a worker that is no more has counted; what it held open is closed."""
+        told = self._workers.pop(worker, None)
+        if told is not None:
+            self._add(told)
 
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format 0.0.4."""
@@ -118,11 +149,16 @@ class Metrics:
         from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily  # noqa: PLC0415  (see `exposition`)
 
         yield InfoMetricFamily("gateway_build", "The program.", value={"version": __version__})
-        yield from self._requests_families()
+        total = Metrics()
+        for one in (self, *self._workers.values()):
+            total._add(one)
+            for gauge, more in zip(total._gauges(), one._gauges(), strict=True):  # noqa: SLF001 - one of us
+                gauge.inc(more.value)
+        yield from total._requests_families()
         for name, text, gauge in (
-            ("gateway_client_connections", "Connections from callers that are open.", self.client_connections),
-            ("gateway_upstream_connections", "Connections to services that are open.", self.upstream_connections),
-            ("gateway_tunnels", "CONNECT and upgrade tunnels that are open.", self.tunnels),
+            ("gateway_client_connections", "Connections from callers that are open.", total.client_connections),
+            ("gateway_upstream_connections", "Connections to services that are open.", total.upstream_connections),
+            ("gateway_tunnels", "CONNECT and upgrade tunnels that are open.", total.tunnels),
         ):
             yield GaugeMetricFamily(name, text, value=gauge.value)
 
@@ -150,6 +186,18 @@ class Metrics:
         for outcome, count in self._refreshes.items():
             refreshes.add_metric([outcome], count)
         yield from (requests, seconds, refreshes)
+
+    def _gauges(self) -> tuple[Gauge, ...]:
+        return self.client_connections, self.upstream_connections, self.tunnels
+
+    def _add(self, other: "Metrics") -> None:
+        """Add what another has counted; its gauges tell of now and aren't counts."""
+        for key, more in other._series.items():  # noqa: SLF001 - one of us
+            series = self._series.setdefault(key, _Series())
+            series.buckets = [a + b for a, b in zip(series.buckets, more.buckets, strict=True)]
+            series.seconds += more.seconds
+        for outcome, count in other._refreshes.items():  # noqa: SLF001 - as above
+            self._refreshes[outcome] = self._refreshes.get(outcome, 0) + count
 
     def _find(self, entrance: str, status: int, code: str) -> _Series:
         """Return the series for this triple, with every label brought to one of its known values."""

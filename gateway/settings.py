@@ -10,9 +10,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.duration import Duration
 from gateway.errors import Refusal, StartError
+from gateway.secret import Secret
 
 PREFIX = "GATEWAY_"
 DEFAULT_FILE = Path("config.toml")
@@ -118,12 +120,41 @@ def _public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _webhook_url(value: str) -> str:
+    """Check that it may carry events: https, or http to this machine. The value may hold a token: it isn't repeated."""
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("write a URL such as https://example.com/hooks/gateway") from None
+    if not host or parts.username is not None or parts.fragment or set(value) & set(" \\"):
+        raise ValueError("write a URL such as https://example.com/hooks/gateway, without a user name or a fragment")
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
+        return value
+    raise ValueError("write https://; http:// is for this machine alone")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _secret(value: Any) -> Any:
+    return Secret(value) if isinstance(value, str) else value
+
+
 ListenAddress = Annotated[Listen, BeforeValidator(_listen), PlainSerializer(str)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     BeforeValidator(_networks),
     PlainSerializer(lambda value: [str(one) for one in value]),
 ]
+SecretText = Annotated[Secret, BeforeValidator(_secret), PlainSerializer(lambda _: "")]
+"""A secret, or where it is. Settings that are handed on to another process are handed on without it."""
 Count = Annotated[int, Field(ge=1)]
 Wait = Annotated[Duration, Field(gt=0)]
 
@@ -167,6 +198,31 @@ class Egress(_Section):
     """Where requests may go besides public addresses."""
 
     allow_networks: Networks = ()
+
+
+class Webhook(_Section):
+    """Who is told of connections' lives; empty: nobody. `secret` is `env:NAME` or `file:PATH`, or the secret itself."""
+
+    url: Annotated[str, AfterValidator(_webhook_url)] = ""
+    secret: SecretText = Secret("")
+
+    def read_secret(self, environ: Mapping[str, str]) -> Secret:
+        """Return what messages are signed with. Raises `StartError`: there is none, or it can't be read."""
+        kind, _, name = self.secret.reveal().partition(":")
+        match kind:
+            case "env":
+                found = environ.get(name, "")
+            case "file":
+                try:
+                    found = Path(name).read_text(encoding="utf-8").strip()
+                except (OSError, UnicodeDecodeError):
+                    raise _refused(("webhook.secret", f"the file {name} can't be read")) from None
+            case _:
+                found = self.secret.reveal()
+        if not found:
+            where = f"{kind}:{name} is empty" if name else "there is none; write env:NAME or file:PATH"
+            raise _refused(("webhook.secret", where))
+        return Secret(found)
 
 
 class Limits(_Section):
@@ -214,6 +270,7 @@ class Settings(BaseSettings):
     keys: Keys = Keys()
     access: Access = Access()
     egress: Egress = Egress()
+    webhook: Webhook = Webhook()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     log: Log = Log()
@@ -254,7 +311,7 @@ def find_config(option: Path | None, environ: Mapping[str, str]) -> Path | None:
 def load_settings(file: Path | None) -> Settings:
     """Read the file (none: the defaults) and the environment. Raises `StartError`: each fault with its place."""
     given = _read(file) if file else {}
-    faults = _unknown_sections(os.environ)
+    faults = _unknown_sections(os.environ) + _open_secrets(given, file)
     try:
         settings = Settings(**given)
     except ValidationError as error:
@@ -262,6 +319,16 @@ def load_settings(file: Path | None) -> Settings:
     if faults:
         raise _refused(*faults)
     return settings
+
+
+def _open_secrets(given: Mapping[str, Any], file: Path | None) -> list[tuple[str, str]]:
+    """Name secrets that stand in the file itself, which is copied, shown and checked in."""
+    section = given.get("webhook")
+    secret = section.get("secret") if isinstance(section, dict) else None
+    if not isinstance(secret, str) or not secret or secret.startswith(("env:", "file:")):
+        return []
+    message = f"write env:NAME or file:PATH, or set {PREFIX}WEBHOOK__SECRET: no secret stands in this file"
+    return [(f"{file}: webhook.secret", message)]
 
 
 def _read(file: Path) -> dict[str, Any]:

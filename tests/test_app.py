@@ -10,7 +10,7 @@ import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -240,6 +240,32 @@ def test_several_workers_share_the_port_and_a_dead_one_comes_back(tmp_path: Path
     assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
 
 
+def test_metrics_are_the_whole_gateways_and_a_dead_workers_counts_stay(tmp_path: Path) -> None:
+    with serving(tmp_path, {"GATEWAY_WORKERS": "2"}) as server:
+        crew = _children(server.process.pid)
+        for _ in range(20):  # each on a connection of its own: the kernel shares them out
+            assert _status_of(server.proxy, "none", until=407) == 407
+        assert _counted(server.web, until=20) == 20
+        for pid in crew:
+            os.kill(pid, signal.SIGKILL)
+        server.until("worker.died")
+        assert _status_of(server.proxy, "none", until=407) == 407
+        assert _counted(server.web, until=21) == 21
+        assert server.stop() == 0
+
+
+def _counted(port: int, *, until: int) -> int:
+    """The refused requests in /metrics, asked for until there are as many as expected, or ten seconds are over."""
+    end, count = time.monotonic() + 10, -1
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while count != until and time.monotonic() < end:
+        with opener.open(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        wanted = 'gateway_requests_total{code="proxy_authentication_required"'
+        count = sum(int(float(line.rpartition(" ")[2])) for line in lines if line.startswith(wanted))
+    return count
+
+
 def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None:
     with serving(tmp_path, {"GATEWAY_WORKERS": "2"}) as server:
         crew = _children(server.process.pid)
@@ -271,12 +297,12 @@ def _children(pid: int) -> list[int]:
 
 
 def _status_of(port: int, token: str, *, until: int) -> int:
-    """Ask for what no policy allows until the answer is the one that is expected, or three seconds are over."""
+    """Ask for what no policy allows until the answer is the one that is expected, or ten seconds are over."""
     tag = base64.b64encode(f"x:{token}".encode()).decode()
     head = f"GET http://a.invalid/ HTTP/1.1\r\nHost: a.invalid\r\nProxy-Authorization: Basic {tag}\r\n\r\n".encode()
-    end, status = time.monotonic() + 3, 0
+    end, status = time.monotonic() + 10, 0
     while status != until and time.monotonic() < end:
-        with socket.create_connection(("127.0.0.1", port), 3) as connection:
+        with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 3) as connection:
             connection.sendall(head)
             status = int(connection.recv(64).split()[1])
     return status

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from gateway.metrics import Metrics
 
 
@@ -103,3 +105,35 @@ def test_counting_imports_no_prometheus():
     )
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "prometheus_client" not in modules
+
+
+def test_what_a_worker_sends_is_shown_with_ones_own_and_stays_when_it_ends():
+    ours, worker = Metrics(), Metrics()
+    for one in (ours, worker):
+        one.request("ok", 200, 0.003, "absolute")
+        one.refresh("refreshed")
+        one.client_connections.inc(2)
+    ours.heard(0, worker.export())
+    worker.request("ok", 200, 0.003, "absolute")
+    ours.heard(0, worker.export())  # in place of the first, not beside it
+    assert ours.registry.get_sample_value("gateway_client_connections") == 4
+    assert counted(ours) == (3, 2)
+    ours.ended(0)
+    assert ours.registry.get_sample_value("gateway_client_connections") == 2
+    assert counted(ours) == (3, 2)
+    ours.heard(0, Metrics().export())  # the one that took its place begins at nothing
+    assert counted(ours) == (3, 2)
+
+
+def counted(metrics: Metrics) -> tuple[float | None, float | None]:
+    labels = {"entrance": "absolute", "status_class": "2xx", "code": "ok"}
+    requests = metrics.registry.get_sample_value("gateway_requests_total", labels)
+    return requests, metrics.registry.get_sample_value("gateway_refreshes_total", {"outcome": "refreshed"})
+
+
+@pytest.mark.parametrize("line", [b"", b"ready\n", b"{}\n", b"[1]\n"])
+def test_a_line_that_is_no_count_changes_nothing(line: bytes):
+    metrics = Metrics()
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        metrics.heard(0, line)
+    assert metrics.export() == Metrics().export()

@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from gateway.errors import StartError
+from gateway.secret import Secret
 from gateway.settings import Listen, Settings, find_config, load_settings
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
@@ -78,6 +79,8 @@ OTHERS = {
     "keys.source": ("env:MASTER", "env:MASTER"),
     "access.anonymous": ("true", True),
     "egress.allow_networks": ("127.0.0.1/32, 10.0.0.0/8", (ip_network("127.0.0.1/32"), ip_network("10.0.0.0/8"))),
+    "webhook.url": ("https://hooks.example.com/gw?k=v", "https://hooks.example.com/gw?k=v"),
+    "webhook.secret": ("hush", Secret("hush")),
     "limits.header_bytes": ("1", 1),
     "limits.header_count": ("2", 2),
     "limits.replay_bytes": ("0", 0),
@@ -243,3 +246,61 @@ def test_the_option_beats_the_variable_and_the_variable_the_working_directory(tm
     assert find_config(None, {}) == Path("config.toml")
     assert find_config(None, variable) == Path("variable.toml")
     assert find_config(option, variable) == option
+
+
+# The webhook.
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hooks.example.com/",
+        "ftp://hooks.example.com/",
+        "https:///path-alone",
+        "hooks.example.com",
+        "https://user:hush@hooks.example.com/",
+        "https://hooks.example.com/#x",
+        "https://hooks.example.com:port/",
+        "http://localhost.example.com/",
+    ],
+)
+def test_a_webhook_that_would_carry_events_in_the_clear_or_nowhere_is_refused_and_not_repeated(
+    url: str, tmp_path: Path
+) -> None:
+    said = fault(f'[webhook]\nurl = "{url}"', tmp_path)
+    assert said.startswith("config.toml: webhook.url: write ")
+    assert url not in said
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/x", "http://localhost/", "http://[::1]:9/", "https://a.example/"])
+def test_a_webhook_is_https_or_on_this_machine(url: str, tmp_path: Path) -> None:
+    assert read(f'[webhook]\nurl = "{url}"', tmp_path).webhook.url == url
+
+
+def test_no_secret_stands_in_the_file(tmp_path: Path) -> None:
+    said = fault('[webhook]\nsecret = "hush-hush"', tmp_path)
+    assert said == (
+        "config.toml: webhook.secret: write env:NAME or file:PATH, or set GATEWAY_WEBHOOK__SECRET: "
+        "no secret stands in this file"
+    )
+
+
+def test_the_webhooks_secret_is_read_from_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "hook.key").write_text("from a file\n")
+    assert read('[webhook]\nsecret = "file:hook.key"', tmp_path).webhook.read_secret({}) == Secret("from a file")
+    named = read('[webhook]\nsecret = "env:HOOK"', tmp_path).webhook
+    assert named.read_secret({"HOOK": "from there"}) == Secret("from there")
+    with pytest.raises(StartError, match=r"webhook\.secret: env:HOOK is empty"):
+        named.read_secret({})
+    with pytest.raises(StartError, match=r"webhook\.secret: the file gone\.key can't be read"):
+        read('[webhook]\nsecret = "file:gone.key"', tmp_path).webhook.read_secret({})
+    with pytest.raises(StartError, match=r"webhook\.secret: there is none"):
+        Settings().webhook.read_secret({})
+
+
+def test_settings_are_handed_on_without_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_WEBHOOK__SECRET", "hush-hush")
+    settings = load_settings(None)
+    assert "hush-hush" not in settings.model_dump_json() + repr(settings)
+    monkeypatch.delenv("GATEWAY_WEBHOOK__SECRET")
+    assert Settings.model_validate_json(settings.model_dump_json()).webhook.secret == Secret("")

@@ -86,6 +86,7 @@ async def open_gateway(
             clock=clock,
             public_url=settings.web.public_url,
             metrics=metrics,
+            announces=bool(settings.webhook.url),
         )
         stack.push_async_callback(vault.close)
         yield Gateway(

@@ -22,6 +22,7 @@ from gateway.errors import Refusal, StartError
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.server import ProxyServer
 from gateway.settings import Listen, Settings
+from gateway.vault import Webhook
 
 log = structlog.get_logger()
 
@@ -51,13 +52,23 @@ async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Start a gateway with both listeners; stop it at the end. Raises `StartError`; nothing was changed then."""
     require_free({"proxy.listen": settings.proxy.listen, "web.listen": settings.web.listen})
+    webhook = webhook_of(settings, os.environ)
     async with open_gateway(settings) as gateway, AsyncExitStack() as stack:
+        upkeep = gateway.vault.upkeep(webhook)  # here and not in `background`: once for a server, not in each worker
         await stack.enter_async_context(background(gateway))
+        await stack.enter_async_context(tasks(upkeep.run()))
         proxy = await stack.enter_async_context(_proxies(gateway))
         web, web_url = await stack.enter_async_context(_web(gateway))
         gateway.own_listeners.update(((proxy.host, proxy.port), (web.host, web.port)))
         log.info("gateway.ready", proxy=str(proxy), web=str(web), workers=settings.workers)
         yield Running(gateway=gateway, proxy=proxy, web=web, web_url=web_url)
+
+
+def webhook_of(settings: Settings, environ: Mapping[str, str]) -> Webhook | None:
+    """Return where messages go, None: nowhere. Raises `StartError` where their secret is missing."""
+    if not settings.webhook.url:
+        return None
+    return Webhook(url=settings.webhook.url, secret=settings.webhook.read_secret(environ))
 
 
 @asynccontextmanager
@@ -101,7 +112,7 @@ async def _proxies(gateway: Gateway) -> AsyncIterator[Listen]:
         return
     from gateway.app.workers import workers  # noqa: PLC0415 - one process is the rule
 
-    async with workers(gateway.settings) as listen:
+    async with workers(gateway.settings, gateway.metrics) as listen:
         yield listen
 
 

@@ -7,11 +7,15 @@ from contextlib import suppress
 
 from gateway.app.compose import open_gateway
 from gateway.app.loop import run_on_uvloop
-from gateway.app.serving import background, proxy_listener, signals
+from gateway.app.serving import background, proxy_listener, signals, tasks
 from gateway.app.workers import READY
 from gateway.errors import GatewayError
 from gateway.log import configure_log
+from gateway.metrics import Metrics
 from gateway.settings import Settings
+
+SEND_SECONDS = 1.0
+"""Prometheus scrapes every 15 seconds or so: a second's delay is not seen."""
 
 
 def main() -> int:
@@ -36,7 +40,23 @@ async def work(settings: Settings) -> None:
         async with signals(stop, gateway):
             sys.stdout.buffer.write(READY)
             sys.stdout.buffer.flush()
-            await stop.wait()
+            async with tasks(send_counts(gateway.metrics)):
+                await stop.wait()
+
+
+async def send_counts(metrics: Metrics) -> None:
+    """Send the counts to the parent, once a second where they have changed, until cancelled.
+
+    A parent that doesn't read costs it the newest counts: nothing piles up, and nothing waits.
+    """
+    loop, sent = asyncio.get_running_loop(), b""
+    pipe, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, sys.stdout)
+    while not pipe.is_closing():
+        counts = metrics.export()
+        if counts != sent and pipe.get_write_buffer_size() == 0:
+            pipe.write(counts + b"\n")
+            sent = counts
+        await asyncio.sleep(SEND_SECONDS)
 
 
 def _heard(stop: asyncio.Event) -> None:

@@ -2,7 +2,8 @@
 
 The first process has the web listener and starts the others; each opens the same store and hears of changes by itself.
 A worker that dies is started again, after a pause that doubles while it keeps dying. Settings go to a worker through
-its standard input, which stays open: when it ends, the parent is gone, and the worker ends as well.
+its standard input, which stays open: when it ends, the parent is gone, and the worker ends as well. What a worker has
+counted comes back through its standard output, a line at a time.
 """
 
 import asyncio
@@ -16,12 +17,15 @@ import structlog
 
 from gateway.app.serving import tasks
 from gateway.errors import Refusal, StartError
+from gateway.metrics import Metrics
 from gateway.settings import PREFIX, Listen, Settings
 
 READY = b"ready\n"
 START_SECONDS = 30.0
 PAUSE_FIRST, PAUSE_MOST = 0.2, 10.0
 """Seconds before a dead worker is started again; a worker that lived longer than the longest begins anew."""
+COUNTS_LONGEST = 4 * 1024 * 1024
+"""Bytes of one line of counts: every series there can be, several times over."""
 LEEWAY = 2.0
 """Seconds beyond the shutdown grace before a worker is killed."""
 
@@ -29,11 +33,11 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def workers(settings: Settings) -> AsyncIterator[Listen]:
-    """Start the workers, keep their number, and stop them at the end. Raises `StartError`."""
+async def workers(settings: Settings, metrics: Metrics) -> AsyncIterator[Listen]:
+    """Start the workers, keep their number, and stop them at the end; `metrics` hears theirs. Raises `StartError`."""
     with _reserved(settings.proxy.listen) as listen:
         given = settings.model_copy(update={"proxy": settings.proxy.model_copy(update={"listen": listen})})
-        crew = [Worker(number, given) for number in range(settings.workers)]
+        crew = [Worker(number, given, metrics) for number in range(settings.workers)]
         try:
             await asyncio.gather(*(worker.start() for worker in crew))
             async with tasks(*(worker.keep() for worker in crew)):
@@ -45,8 +49,9 @@ async def workers(settings: Settings) -> AsyncIterator[Listen]:
 class Worker:
     """One child process."""
 
-    def __init__(self, number: int, settings: Settings) -> None:
+    def __init__(self, number: int, settings: Settings, metrics: Metrics) -> None:
         self._number = number
+        self._metrics = metrics
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
 
@@ -58,6 +63,7 @@ class Worker:
             "gateway.app.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=COUNTS_LONGEST,
             env=without_settings(os.environ),
             start_new_session=True,  # Ctrl-C in the terminal is for the parent, which then stops us in order
         )
@@ -77,12 +83,24 @@ class Worker:
         loop, pause = asyncio.get_running_loop(), PAUSE_FIRST
         while True:
             since = loop.time()
-            status = await self._process.wait() if self._process else None
+            status = await self._until_it_ends(self._process) if self._process else None
+            self._metrics.ended(self._number)
             pause = PAUSE_FIRST if loop.time() - since > PAUSE_MOST else min(pause * 2, PAUSE_MOST)
             log.warning("worker.died", worker=self._number, status=status, again_in=pause)
             await asyncio.sleep(pause)
             with suppress(StartError):
                 await self.start()
+
+    async def _until_it_ends(self, process: asyncio.subprocess.Process) -> int:
+        """Hear what it has counted; return its status once it has ended."""
+        while process.stdout is not None and not process.stdout.at_eof():
+            with suppress(
+                ValueError, KeyError, TypeError
+            ):  # a line that is longer or other than ours: the next one counts
+                line = await process.stdout.readline()
+                if line.endswith(b"\n"):
+                    self._metrics.heard(self._number, line)
+        return await process.wait()
 
     async def stop(self) -> None:
         """Ask it to end, and see to it that it does."""

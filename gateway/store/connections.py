@@ -1,13 +1,15 @@
 """Connections: found, listed, changed. Their refresh lease is in `leases`."""
 
+from collections.abc import Sequence
 from typing import TypedDict, Unpack
 
-from sqlalchemy import ColumnElement, RowMapping, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 
+from gateway.store.alongside import Alongside, write_alongside
 from gateway.store.changes import append
 from gateway.store.database import Database
 from gateway.store.leases import Leases
-from gateway.store.rows import ConnectionRow, Page, Status
+from gateway.store.rows import ConnectionRow, Page, Status, connection_row
 from gateway.store.tables import connections
 
 LIMIT = 100  # items on a page, where the caller doesn't say
@@ -25,6 +27,7 @@ class ConnectionChanges(TypedDict, total=False):
     fields: bytes
     credentials: bytes | None
     expires_at: float | None
+    renew_at: float | None
     retry_at: float | None
     failures: int
     updated_at: float
@@ -70,7 +73,7 @@ class Connections(Leases):
             columns = (connections.c.id, connections.c.label)
             query = query.where(or_(*(func.lower(column).contains(part, autoescape=True) for column in columns)))
         async with self._database.read() as connection:
-            rows = [_row(row) for row in (await connection.execute(query)).mappings()]
+            rows = [connection_row(row) for row in (await connection.execute(query)).mappings()]
         return Page(items=tuple(rows[:limit]), next=rows[limit - 1].id if len(rows) > limit else None)
 
     async def count(self, *, app: str | None = None, status: Status | None = None) -> int:
@@ -87,14 +90,17 @@ class Connections(Leases):
             found = {row.status: row.number for row in await connection.execute(query)}
         return {status: found.get(status, 0) for status in Status}
 
-    async def insert(self, row: ConnectionRow) -> None:
+    async def insert(self, row: ConnectionRow, *, alongside: Sequence[Alongside] = ()) -> None:
         """Add a connection. Raises `ConflictError` if its id, or its account, is there already."""
         values = {column.name: getattr(row, column.name) for column in connections.columns}
         async with self._database.write() as connection:
             await connection.execute(connections.insert().values(values))
+            await write_alongside(connection, alongside)
             await append(connection, "connection", row.id)
 
-    async def update(self, connection_id: str, **values: Unpack[ConnectionChanges]) -> bool:
+    async def update(
+        self, connection_id: str, *, alongside: Sequence[Alongside] = (), **values: Unpack[ConnectionChanges]
+    ) -> bool:
         """Set these values; False: there is no such connection. Raises `ConflictError` where the account is taken.
 
         To set `credentials` or `status` is to take over: the fence and the token version rise and the lease ends, so
@@ -111,6 +117,7 @@ class Connections(Leases):
         async with self._database.write() as connection:
             found = (await connection.execute(change)).rowcount > 0
             if found:
+                await write_alongside(connection, alongside)
                 await append(connection, "connection", connection_id)
         return found
 
@@ -132,7 +139,7 @@ class Connections(Leases):
     async def _one(self, query: Select[*tuple[object, ...]]) -> ConnectionRow | None:
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
-        return None if row is None else _row(row)
+        return None if row is None else connection_row(row)
 
 
 def _where(app: str | None, status: Status | None) -> list[ColumnElement[bool]]:
@@ -142,7 +149,3 @@ def _where(app: str | None, status: Status | None) -> list[ColumnElement[bool]]:
     if status is not None:
         conditions.append(connections.c.status == status)
     return conditions
-
-
-def _row(row: RowMapping) -> ConnectionRow:
-    return ConnectionRow(**dict(row) | {"status": Status(row["status"])})

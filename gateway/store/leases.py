@@ -7,8 +7,11 @@
 The lease ends by time where its owner dies; the fence keeps an owner who only was slow from writing over the next one.
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import or_, update
 
+from gateway.store.alongside import Alongside, write_alongside
 from gateway.store.changes import append
 from gateway.store.database import Database
 from gateway.store.rows import Status
@@ -47,14 +50,18 @@ class Leases:
         now: float,
         credentials: bytes,
         expires_at: float | None,
+        renew_at: float | None = None,
         status: Status = Status.ACTIVE,
+        alongside: Sequence[Alongside] = (),
     ) -> bool:
         """Store what the provider gave, if the lease is still ours: the token version rises, the failures are over."""
         return await self._finish(
             connection_id,
             fence,
+            alongside,
             credentials=credentials,
             expires_at=expires_at,
+            renew_at=renew_at,
             status=status,
             reason=None,
             retry_at=None,
@@ -73,19 +80,23 @@ class Leases:
         retry_at: float | None,
         failures: int,
         status: Status | None = None,
+        alongside: Sequence[Alongside] = (),
     ) -> bool:
-        """Store why it failed and when to try again, if the lease is still ours. `status` None: it stays."""
-        values = {} if status is None else {"status": status}
-        return await self._finish(
-            connection_id, fence, reason=reason, retry_at=retry_at, failures=failures, updated_at=now, **values
-        )
+        """Store why it failed and when to try again, if the lease is still ours. `status` None: it stays.
 
-    async def _finish(self, connection_id: str, fence: int, **values: object) -> bool:
+        The background sweep comes by then too, whether anybody asks or not.
+        """
+        values: dict[str, object] = {} if status is None else {"status": status}
+        values |= {"reason": reason, "retry_at": retry_at, "renew_at": retry_at, "failures": failures}
+        return await self._finish(connection_id, fence, alongside, updated_at=now, **values)
+
+    async def _finish(self, connection_id: str, fence: int, alongside: Sequence[Alongside], **values: object) -> bool:
         ours = (connections.c.id == connection_id, connections.c.fence == fence)
         async with self._database.write() as connection:
             # The lease is given back, its number is kept: the next one to take it is above every one before.
             change = update(connections).where(*ours).values(lease_owner=None, lease_until=None, **values)
             written = (await connection.execute(change)).rowcount > 0
             if written:
+                await write_alongside(connection, alongside)
                 await append(connection, "connection", connection_id)
         return written

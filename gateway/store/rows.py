@@ -23,6 +23,7 @@ class ConnectionRow:
 
     `fields` and `credentials` are JSON objects, sealed for (connections, fields | credentials, id). `token_version`
     rises with every change of the credentials; `fence` with every lease and take-over, so that a late writer is told.
+    At `renew_at` the background sweep comes by, used or not; None: there is nothing to renew.
     """
 
     id: str
@@ -40,6 +41,7 @@ class ConnectionRow:
     lease_owner: str | None = None
     lease_until: float | None = None
     expires_at: float | None = None
+    renew_at: float | None = None
     retry_at: float | None = None
     failures: int = 0
     last_used_at: float | None = None
@@ -95,6 +97,40 @@ class LoginStateRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationRow:
+    """Tokens that the provider has yet to be told to forget, sealed for (revocations, sealed, id).
+
+    `next_try_at` None: it was given up, and what was sealed is gone.
+    """
+
+    id: str
+    connection: str
+    app: str
+    actor: str
+    created_at: float
+    next_try_at: float | None
+    sealed: bytes | None = field(default=None, repr=False)
+    attempts: int = 0
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryRow:
+    """One message of the webhook that is yet to arrive; `body` is what is sent. `id`, the store's, is their order."""
+
+    message_id: str
+    kind: str
+    app: str
+    connection: str
+    body: str
+    created_at: float
+    next_try_at: float
+    attempts: int = 0
+    last_error: str | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRow:
     """One entry of the audit trail. `id` is the store's, 0 before it is added."""
 
@@ -143,3 +179,8 @@ class Page(Generic[Row]):
 
     items: tuple[Row, ...]
     next: str | None
+
+
+def connection_row(found: Mapping[Any, Any]) -> ConnectionRow:
+    """Return a row of the table as a value."""
+    return ConnectionRow(**dict(found) | {"status": Status(found["status"])})

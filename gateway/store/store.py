@@ -16,11 +16,14 @@ from gateway.store.clients import Clients
 from gateway.store.connections import Connections
 from gateway.store.data_keys import DataKeys
 from gateway.store.database import Database
+from gateway.store.deliveries import Deliveries
+from gateway.store.due import Due
 from gateway.store.events import Events
 from gateway.store.links import Links
 from gateway.store.login_states import LoginStates
 from gateway.store.meta import Meta
 from gateway.store.requests import Requests
+from gateway.store.revocations import Revocations
 
 
 class Store:
@@ -29,6 +32,9 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.connections = Connections(database)
+        self.due = Due(database)
+        self.revocations = Revocations(database)
+        self.deliveries = Deliveries(database)
         self.clients = Clients(database)
         self.secrets = AppSecrets(database)
         self.links = Links(database)

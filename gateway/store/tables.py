@@ -69,6 +69,7 @@ connections = Table(
     Column("lease_owner", Text),
     Column("lease_until", Double),
     Column("expires_at", Double),
+    Column("renew_at", Double),
     Column("retry_at", Double),
     Column("failures", Integer, nullable=False),
     Column("created_at", Double, nullable=False),
@@ -81,6 +82,8 @@ connections = Table(
     Index("ix_connections_app_id", "app", "id"),
     Index("ix_connections_status_id", "status", "id"),
     Index("ix_connections_app_status_id", "app", "status", "id"),
+    # What is to be renewed next is found at its beginning, however many connections there are.
+    Index("ix_connections_status_renew_at", "status", "renew_at"),
 )
 
 clients = Table(
@@ -130,6 +133,40 @@ login_states = Table(
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Index("ix_login_states_expires_at", "expires_at"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("connection", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("sealed", LargeBinary),
+    Column("created_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try_at", Double),
+    Column("last_error", Text),
+    Index("ix_revocations_connection_created_at", "connection", "created_at"),
+    Index("ix_revocations_next_try_at", "next_try_at"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("message_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("connection", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try_at", Double, nullable=False),
+    Column("last_error", Text),
+    Index("ix_deliveries_connection_id", "connection", "id"),
+    Index("ix_deliveries_next_try_at", "next_try_at"),
+    sqlite_autoincrement=True,  # the order of a connection's messages: a number never comes back
 )
 
 events = Table(

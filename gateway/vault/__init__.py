@@ -8,11 +8,15 @@ renewal      one refresh at a time for a connection, over all tasks, processes a
 provider     the calls of token and revocation endpoints      sources  where the client's credentials are
 connecting   from fields to a living connection               probe    the test call
 parting      disconnecting, and revoking at the provider      explaining  what would be done with a request
+timing       when a connection is to be renewed               sweep       which does it, used or not
+upkeep       what is done in the background                   webhook     who is told, signed
+chronicle    what is told of a change
 """
 
 from gateway.vault.connecting import Connected
 from gateway.vault.live import Live
 from gateway.vault.probe import TestResult
 from gateway.vault.vault import Vault
+from gateway.vault.webhook import Webhook
 
-__all__ = ["Connected", "Live", "TestResult", "Vault"]
+__all__ = ["Connected", "Live", "TestResult", "Vault", "Webhook"]

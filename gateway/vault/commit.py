@@ -1,13 +1,14 @@
 """Writes what a refresh brought, and insists: a rotated token that is lost is a person who must log in again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from typing import TypeVar
 
 import structlog
 
 from gateway.errors import StoreError
+from gateway.store.alongside import Alongside
 from gateway.store.connections import Connections
 from gateway.store.rows import ConnectionRow, Status
 
@@ -30,7 +31,16 @@ class Commits:
         self._clock = clock
         self._random = random
 
-    async def tokens(self, row: ConnectionRow, fence: int, *, credentials: bytes, expires_at: float | None) -> bool:
+    async def tokens(
+        self,
+        row: ConnectionRow,
+        fence: int,
+        *,
+        credentials: bytes,
+        expires_at: float | None,
+        renew_at: float | None,
+        alongside: Sequence[Alongside] = (),
+    ) -> bool:
         """Store new tokens. False: newer credentials are there, or the connection was ended; these are of no use.
 
         Where the fence is lost to somebody who took the lease after it lapsed, and who can only fail with the token
@@ -39,7 +49,13 @@ class Commits:
 
         async def write() -> bool:
             return await self._connections.write_tokens(
-                row.id, fence=fence, now=self._clock(), credentials=credentials, expires_at=expires_at
+                row.id,
+                fence=fence,
+                now=self._clock(),
+                credentials=credentials,
+                expires_at=expires_at,
+                renew_at=renew_at,
+                alongside=alongside,
             )
 
         while not await self._insist(row.id, write):
@@ -59,6 +75,7 @@ class Commits:
         retry_at: float | None,
         failures: int,
         status: Status | None = None,
+        alongside: Sequence[Alongside] = (),
     ) -> bool:
         """Store why it failed; False: we were too late, and it matters no more. Raises `StoreError`."""
 
@@ -71,6 +88,7 @@ class Commits:
                 retry_at=retry_at,
                 failures=failures,
                 status=status,
+                alongside=alongside,
             )
 
         return await self._insist(row.id, write, within=FAILURE_SECONDS)

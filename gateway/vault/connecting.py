@@ -13,13 +13,16 @@ from gateway.policy.fields import validate_fields
 from gateway.policy.model import Grant, Policy
 from gateway.policy.template import MissingValue
 from gateway.secret import Secret
+from gateway.store.alongside import Alongside, NoRevocations
 from gateway.store.connections import Connections
 from gateway.store.failures import ConflictError
 from gateway.store.rows import ConnectionRow, Status
+from gateway.vault.chronicle import Chronicle
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.label import label_of, unique_id_of
 from gateway.vault.probe import run_test
 from gateway.vault.provider import Provider, WayOut
+from gateway.vault.timing import renew_at
 
 CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)  # a Basic user name, a path segment
 DIRECT = (Grant.CLIENT_CREDENTIALS, Grant.PASSWORD, Grant.API_KEY, Grant.BASIC, Grant.NONE)
@@ -46,6 +49,7 @@ class _Draft:
     credentials: Credentials
     expires_at: float | None
     actor: str
+    policy: Policy
 
 
 class Connecting:
@@ -58,6 +62,7 @@ class Connecting:
         safe: Safe,
         provider: Provider,
         egress: WayOut,
+        chronicle: Chronicle,
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
     ) -> None:
@@ -65,6 +70,7 @@ class Connecting:
         self._safe = safe
         self._provider = provider
         self._egress = egress
+        self._chronicle = chronicle
         self._clock = clock
         self._entropy = entropy
 
@@ -107,6 +113,7 @@ class Connecting:
             credentials=_kept(policy, credentials),
             expires_at=answer.expires_at if answer else None,
             actor=actor,
+            policy=policy,
         )
         return await self._write(draft, draft_id)
 
@@ -182,9 +189,12 @@ class Connecting:
             fields=self._safe.seal_fields(connection_id, draft.fields),
             credentials=self._safe.seal_credentials(connection_id, draft.credentials),
             expires_at=draft.expires_at,
+            renew_at=self._renew_at(connection_id, draft),
             retry_at=None,
             failures=0,
             updated_at=self._clock(),
+            # What was to be revoked is left alone: with many providers that would end the new tokens as well.
+            alongside=(NoRevocations(connection_id), *self._told("connection.updated", connection_id, draft)),
         )
 
     async def _insert(self, connection_id: str, draft: _Draft) -> None:
@@ -200,11 +210,26 @@ class Connecting:
                 credentials=self._safe.seal_credentials(connection_id, draft.credentials),
                 token_version=1,
                 expires_at=draft.expires_at,
+                renew_at=self._renew_at(connection_id, draft),
                 created_at=now,
                 updated_at=now,
                 created_by=draft.actor,
-            )
+            ),
+            alongside=self._told("connection.created", connection_id, draft),
         )
+
+    def _renew_at(self, connection_id: str, draft: _Draft) -> float | None:
+        return renew_at(
+            connection_id,
+            draft.policy,
+            draft.credentials,
+            expires_at=draft.expires_at,
+            updated_at=self._clock(),
+        )
+
+    def _told(self, kind: str, connection_id: str, draft: _Draft) -> tuple[Alongside, ...]:
+        label = draft.label or connection_id
+        return self._chronicle.tell(kind, actor=draft.actor, app=draft.app, connection=connection_id, label=label)
 
     async def _connected(self, connection_id: str, *, created: bool) -> Connected:
         row = await self._connections.get(connection_id)

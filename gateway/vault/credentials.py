@@ -12,7 +12,7 @@ from gateway.policy.fields import with_defaults
 from gateway.policy.model import Policy
 from gateway.secret import Secret
 from gateway.store.app_secrets import row_name
-from gateway.store.rows import ConnectionRow
+from gateway.store.rows import ConnectionRow, RevocationRow
 
 TEST_ANSWER_LARGEST = 256 * 1024  # characters of JSON kept for `test.*`; the longest profiles are far below
 
@@ -87,32 +87,25 @@ class Safe:
 
     def seal_credentials(self, connection_id: str, credentials: Credentials) -> bytes:
         """Return the credentials for `connections.credentials`."""
-        test = credentials.test
-        if test is not None and len(json.dumps(test)) > TEST_ANSWER_LARGEST:
-            test = None
-        data = {
-            "secrets": {name: secret.reveal() for name, secret in credentials.secrets.items()},
-            "token": dict(credentials.token),
-            "refresh_token": _reveal(credentials.refresh_token),
-            "previous_refresh_token": _reveal(credentials.previous_refresh_token),
-            "issued_at": credentials.issued_at,
-            "test": test,
-        }
-        return self._seal(data, "connections", "credentials", connection_id)
+        return self._seal(_data(credentials), "connections", "credentials", connection_id)
 
     def open_credentials(self, row: ConnectionRow) -> Credentials:
         """Return the row's credentials; empty ones where there are none. Raises `KeyringError`."""
         if row.credentials is None:
             return Credentials()
-        data = self._open(row.credentials, "connections", "credentials", row.id)
-        return Credentials(
-            secrets={name: Secret(value) for name, value in data["secrets"].items()},
-            token=data["token"],
-            refresh_token=_secret(data["refresh_token"]),
-            previous_refresh_token=_secret(data["previous_refresh_token"]),
-            issued_at=data["issued_at"],
-            test=data["test"],
-        )
+        return _credentials(self._open(row.credentials, "connections", "credentials", row.id))
+
+    def seal_revocation(self, revocation_id: str, credentials: Credentials, fields: Mapping[str, str]) -> bytes:
+        """Return what revoking needs for `revocations.sealed`."""
+        data = {"credentials": _data(replace(credentials, test=None)), "fields": dict(fields)}
+        return self._seal(data, "revocations", "sealed", revocation_id)
+
+    def open_revocation(self, row: RevocationRow) -> tuple[Credentials, dict[str, str]]:
+        """Return the credentials to revoke, and the fields. Raises `KeyringError`."""
+        if row.sealed is None:
+            return Credentials(), {}
+        data = self._open(row.sealed, "revocations", "sealed", row.id)
+        return _credentials(data["credentials"]), data["fields"]
 
     def seal_app_secret(self, app: str, name: str, value: Secret) -> bytes:
         """Return an app's secret for `app_secrets.sealed`."""
@@ -131,6 +124,33 @@ class Safe:
     def _open(self, blob: bytes, table: str, column: str, row: str) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(self._keyring.open(blob, table=table, column=column, row=row))
         return data
+
+
+def _data(credentials: Credentials) -> dict[str, Any]:
+    """Return the credentials as JSON has them."""
+    test = credentials.test
+    if test is not None and len(json.dumps(test)) > TEST_ANSWER_LARGEST:
+        test = None
+    return {
+        "secrets": {name: secret.reveal() for name, secret in credentials.secrets.items()},
+        "token": dict(credentials.token),
+        "refresh_token": _reveal(credentials.refresh_token),
+        "previous_refresh_token": _reveal(credentials.previous_refresh_token),
+        "issued_at": credentials.issued_at,
+        "test": test,
+    }
+
+
+def _credentials(data: Mapping[str, Any]) -> Credentials:
+    """Return what `_data` was made of."""
+    return Credentials(
+        secrets={name: Secret(value) for name, value in data["secrets"].items()},
+        token=data["token"],
+        refresh_token=_secret(data["refresh_token"]),
+        previous_refresh_token=_secret(data["previous_refresh_token"]),
+        issued_at=data["issued_at"],
+        test=data["test"],
+    )
 
 
 def _reveal(secret: Secret | None) -> str | None:

@@ -3,21 +3,20 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
 from gateway.errors import Refusal
 from gateway.http.scrub import Scrubber
 from gateway.keyring import KeyringError
-from gateway.oauth.expiry import renewal
 from gateway.policy.fields import base_url, with_defaults
 from gateway.policy.inject import Injection, render
 from gateway.policy.match import Matcher
-from gateway.policy.model import Grant, Policy, Script
+from gateway.policy.model import Policy, Script
 from gateway.policy.template import MissingValue
 from gateway.policy.value import leaves
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.credentials import Credentials, Safe
+from gateway.vault.timing import can_refresh, renew_at
 
 NOTHING_ALLOWED = Matcher((), (), None, None)
 
@@ -51,13 +50,11 @@ class Live:
     refusal: Refusal | None
 
 
-async def compile_live(
-    row: ConnectionRow, policy: Policy | None, *, safe: Safe, random: Random, public_url: str
-) -> Live:
+async def compile_live(row: ConnectionRow, policy: Policy | None, *, safe: Safe, public_url: str) -> Live:
     """Make a row ready for use. A policy with JavaScript is rendered in a thread: it may take 50 ms."""
 
     def build() -> Live:
-        return _compile(row, policy, safe=safe, random=random, public_url=public_url)
+        return _compile(row, policy, safe=safe, public_url=public_url)
 
     if policy is not None and has_scripts(policy):
         return await asyncio.to_thread(build)
@@ -68,18 +65,6 @@ def has_scripts(policy: Policy) -> bool:
     """Whether any injected value is JavaScript."""
     values: Mapping[str, Any] = {**policy.inject.headers, **policy.inject.query, **policy.inject.body}
     return any(isinstance(leaf, Script) for _, leaf in leaves(values, ""))
-
-
-def can_refresh(policy: Policy, credentials: Credentials) -> bool:
-    """Whether there is anything to get a new token with: a refresh token, the client's own right, a kept password."""
-    match policy.auth.grant:
-        case Grant.CLIENT_CREDENTIALS:
-            return True
-        case Grant.PASSWORD if credentials.secrets.get("password"):
-            return True
-        case Grant.API_KEY | Grant.BASIC | Grant.NONE:
-            return False
-    return credentials.refresh_token is not None and policy.refresh_endpoint is not None
 
 
 def not_usable(row: ConnectionRow, public_url: str) -> Refusal | None:
@@ -98,7 +83,7 @@ def not_usable(row: ConnectionRow, public_url: str) -> Refusal | None:
     return Refusal(code="reauthorization_required", detail=detail, hint=hint)
 
 
-def _compile(row: ConnectionRow, policy: Policy | None, *, safe: Safe, random: Random, public_url: str) -> Live:
+def _compile(row: ConnectionRow, policy: Policy | None, *, safe: Safe, public_url: str) -> Live:
     refusal = not_usable(row, public_url)
     if policy is None:
         return _refusing(row, None, refusal or _no_policy(row))
@@ -134,20 +119,16 @@ def _compile(row: ConnectionRow, policy: Policy | None, *, safe: Safe, random: R
         cookies=policy.allow.cookies,
         scrub_body=policy.allow.scrub_body,
         expires_at=row.expires_at,
-        renew_at=_renew_at(row, policy, credentials, random),
+        renew_at=_renew_at(row, policy, credentials),
         retry_at=row.retry_at,
         refreshable=can_refresh(policy, credentials),
         refusal=None,
     )
 
 
-def _renew_at(row: ConnectionRow, policy: Policy, credentials: Credentials, random: Random) -> float | None:
-    endpoint = policy.refresh_endpoint
-    if row.expires_at is None or endpoint is None or not can_refresh(policy, credentials):
-        return None
-    issued_at = credentials.issued_at if credentials.issued_at is not None else row.updated_at
-    at = renewal(issued_at=issued_at, expires_at=row.expires_at, margin=endpoint.margin, jitter=random.uniform(-1, 1))
-    return max(at, row.retry_at or 0.0)
+def _renew_at(row: ConnectionRow, policy: Policy, credentials: Credentials) -> float | None:
+    at = renew_at(row.id, policy, credentials, expires_at=row.expires_at, updated_at=row.updated_at)
+    return None if at is None else max(at, row.retry_at or 0.0)
 
 
 def _refusing(row: ConnectionRow, policy: Policy | None, refusal: Refusal) -> Live:

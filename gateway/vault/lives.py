@@ -37,10 +37,15 @@ class Lives:
             loading.add_done_callback(lambda done: self._loaded(connection_id, done))
         return await asyncio.shield(loading)
 
-    async def put(self, row: ConnectionRow) -> Live:
-        """Compile a row that was just written or read, and keep it unless a newer one is there."""
+    async def put(self, row: ConnectionRow, *, used: bool = True) -> Live:
+        """Compile a row that was just written or read, and keep it unless a newer one is there.
+
+        One that isn't `used` replaces what is kept and pushes nobody out: sweeping many must not empty the cache.
+        """
         live = await self._compile(row)
         self._loading.pop(row.id, None)  # a load that is under way may have read what was there before
+        if not used and row.id not in self._lives:
+            return live
         self._keep(live)
         return live
 

@@ -11,6 +11,7 @@ A flight ends with a value: the new `Live`, or the `Refusal` that everyone who w
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from enum import Enum
 from random import Random
 from typing import Protocol
@@ -20,14 +21,18 @@ import structlog
 from gateway.errors import PROBLEMS, GatewayError, Refusal
 from gateway.keyring import KeyringError
 from gateway.oauth.answer import TokenAnswer, TokenRefused
+from gateway.oauth.redact import redact
 from gateway.policy.model import Grant, Policy
+from gateway.store.alongside import Alongside
 from gateway.store.connections import Connections
 from gateway.store.rows import ConnectionRow, Status
+from gateway.vault.chronicle import Chronicle
 from gateway.vault.commit import LEASE_SECONDS, Commits
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.live import Live, not_usable
 from gateway.vault.provider import CALL_SECONDS, Provider
 from gateway.vault.refusals import back_off, gone, paused, sentence, stopping
+from gateway.vault.timing import renew_at
 
 WAIT_SECONDS = 2 * LEASE_SECONDS  # that a loser waits: for a lease that lapses, and the next one
 FIRST_LOOK = 0.05  # seconds until a loser looks by itself; the change feed is usually sooner
@@ -44,6 +49,14 @@ class Why(Enum):
     REJECTED = "rejected"  # upstream said 401
     AHEAD = "ahead"
     ASKED = "asked"  # by a person or the API: always happens
+    SWEPT = "swept"  # as AHEAD, for a connection that perhaps nobody uses
+
+
+class Keep(Protocol):
+    """Makes a row the Live of this process."""
+
+    def __call__(self, row: ConnectionRow, *, used: bool) -> Awaitable[Live]:
+        """`used` False: nobody asked for it."""
 
 
 class Policies(Protocol):
@@ -63,8 +76,8 @@ class Outcomes(Protocol):
 class Renewals:
     """Flights and leases.
 
-    `keep` makes a row the Live of this process; `tell` records an event; `orphaned` gets credentials that came for a
-    connection which was ended meanwhile. `clock` gives epoch seconds.
+    `keep` makes a row the Live of this process; `orphaned` gets credentials that came for a connection which was ended
+    meanwhile. `clock` gives epoch seconds.
     """
 
     def __init__(
@@ -74,9 +87,9 @@ class Renewals:
         safe: Safe,
         policies: Policies,
         provider: Provider,
-        keep: Callable[[ConnectionRow], Awaitable[Live]],
-        tell: Callable[[str, ConnectionRow, str], Awaitable[None]],
-        orphaned: Callable[[ConnectionRow, Policy, Credentials], None],
+        keep: Keep,
+        chronicle: Chronicle,
+        orphaned: Callable[[ConnectionRow, Policy, Credentials], Awaitable[None]],
         owner: str,
         clock: Callable[[], float],
         random: Random,
@@ -89,7 +102,7 @@ class Renewals:
         self._policies = policies
         self._provider = provider
         self._keep = keep
-        self._tell = tell
+        self._chronicle = chronicle
         self._orphaned = orphaned
         self._owner = owner
         self._clock = clock
@@ -161,10 +174,10 @@ class Renewals:
                 if isinstance(settled, Refusal):
                     return settled
                 if settled.token_version > seen:  # somebody else was first: re-reading is all there is to do
-                    return await self._keep(settled)
+                    return await self._keep(settled, used=why is not Why.SWEPT)
                 fence = await self._take(settled)
                 if fence is not None:
-                    return await self._leased_renewal(settled, fence)
+                    return await self._leased_renewal(settled, fence, why)
                 if asyncio.get_running_loop().time() > give_up:
                     detail = f"Another process has been refreshing {connection_id} for over {WAIT_SECONDS:g} s."
                     return Refusal(code="refresh_failed", detail=detail, retry_after=1)
@@ -208,7 +221,7 @@ class Renewals:
             return
         event.clear()
 
-    async def _leased_renewal(self, row: ConnectionRow, fence: int) -> Live | Refusal:
+    async def _leased_renewal(self, row: ConnectionRow, fence: int, why: Why) -> Live | Refusal:
         """Ask the provider, and write down what came of it. The lease is ours."""
         policy = self._policies.get(row.app)
         try:
@@ -220,15 +233,18 @@ class Renewals:
             else:
                 credentials = self._safe.open_credentials(row)
                 answer = await self._ask(row, policy, credentials)
+                if isinstance(answer, TokenRefused):  # it may repeat what we hold, and not only what we sent
+                    answer = replace(answer, detail=redact(answer.detail, credentials.all_secrets))
         except KeyringError as error:
             answer = TokenRefused(error="sealed", detail=f"The credentials can't be opened: {error}.")
         except GatewayError as error:
             answer = TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
         self._count(answer)
         if isinstance(answer, TokenAnswer) and policy is not None:
-            return await self._succeeded(row, fence, policy, credentials.renewed(answer, now=self._clock()), answer)
+            credentials = credentials.renewed(answer, now=self._clock())
+            return await self._succeeded(row, fence, policy, credentials, expires_at=answer.expires_at, why=why)
         assert isinstance(answer, TokenRefused)  # noqa: S101 -- tokens without a policy can't be
-        return await self._failed(row, fence, answer)
+        return await self._failed(row, fence, answer, why)
 
     async def _ask(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> TokenAnswer | TokenRefused:
         """Ask with the refresh token; where there is none, or it is spent, anew if the grant can."""
@@ -256,43 +272,66 @@ class Renewals:
         return await self._provider.ask(row.app, policy, context, within=left)
 
     async def _succeeded(
-        self, row: ConnectionRow, fence: int, policy: Policy, credentials: Credentials, answer: TokenAnswer
+        self,
+        row: ConnectionRow,
+        fence: int,
+        policy: Policy,
+        credentials: Credentials,
+        *,
+        expires_at: float | None,
+        why: Why,
     ) -> Live | Refusal:
         if credentials.refresh_token is not None and policy.auth.grant is Grant.PASSWORD:
             credentials = credentials.without("password")
-        sealed = self._safe.seal_credentials(row.id, credentials)
-        written = await self._commits.tokens(row, fence, credentials=sealed, expires_at=answer.expires_at)
+        now = self._clock()
+        told: tuple[Alongside, ...] = ()
+        if row.failures:
+            told = self._tell("token.refresh_recovered", row, failures=row.failures)
+        written = await self._commits.tokens(
+            row,
+            fence,
+            credentials=self._safe.seal_credentials(row.id, credentials),
+            expires_at=expires_at,
+            renew_at=renew_at(row.id, policy, credentials, expires_at=expires_at, updated_at=now),
+            alongside=told,
+        )
         standing = await self._connections.get(row.id)
         refusal = gone(row.id) if standing is None else not_usable(standing, self._public_url)
         if not written:
             _log.warning("token.superseded", connection=row.id, app=row.app)
             if standing is None or standing.status is Status.DISCONNECTED:
-                self._orphaned(row, policy, credentials)
+                await self._orphaned(row, policy, credentials)
         if standing is None or refusal is not None:
             return refusal or gone(row.id)
         _log.info("token.refreshed", connection=row.id, app=row.app, expires_at=standing.expires_at)
-        return await self._keep(standing)
+        return await self._keep(standing, used=why is not Why.SWEPT)
 
-    async def _failed(self, row: ConnectionRow, fence: int, answer: TokenRefused) -> Refusal:
+    async def _failed(self, row: ConnectionRow, fence: int, answer: TokenRefused, why: Why) -> Refusal:
         failures = row.failures + 1
         pause = max(back_off(failures, self._random), answer.retry_after or 0.0)
         retry_at = None if answer.final else self._clock() + pause
         status = Status.NEEDS_REAUTHORIZATION if answer.final else None
-        ours = await self._commits.failure(
-            row, fence, reason=answer.detail, retry_at=retry_at, failures=failures, status=status
+        told: tuple[Alongside, ...] = ()  # the first failure of a row, and the last: a busy connection is no flood
+        if answer.final and row.status is not Status.NEEDS_REAUTHORIZATION:
+            told = self._tell("connection.needs_reauthorization", row, reason=answer.detail)
+        elif not row.failures and not answer.final:
+            told = self._tell("token.refresh_failed", row, reason=answer.detail)
+        await self._commits.failure(
+            row, fence, reason=answer.detail, retry_at=retry_at, failures=failures, status=status, alongside=told
         )
         _log.warning("token.refresh_failed", connection=row.id, app=row.app, error=answer.error, reason=answer.detail)
-        if ours and answer.final:
-            await self._tell("connection.needs_reauthorization", row, answer.detail)
         standing = await self._connections.get(row.id)
         if standing is not None and standing.status is not Status.DISCONNECTED:
-            await self._keep(standing)
+            await self._keep(standing, used=why is not Why.SWEPT)
             refusal = not_usable(standing, self._public_url)
             if refusal is not None:
                 return refusal
         return paused(row.id, answer.detail, retry_at, self._clock()) or Refusal(
             code="refresh_failed", detail=sentence(row.id, answer.detail)
         )
+
+    def _tell(self, kind: str, row: ConnectionRow, **detail: object) -> tuple[Alongside, ...]:
+        return self._chronicle.tell(kind, actor="gateway", app=row.app, connection=row.id, **detail)
 
     def _count(self, answer: TokenAnswer | TokenRefused) -> None:
         """Count how it ended, in words of our own: a provider's would be labels without bound."""

@@ -13,12 +13,13 @@ import structlog
 
 from gateway.audit import Audit
 from gateway.errors import AuthorizationServerError, ClientError, Refusal
-from gateway.keyring import Keyring
+from gateway.keyring import Keyring, KeyringError
 from gateway.oauth.answer import TokenAnswer
 from gateway.policy.model import Policy
 from gateway.secret import Secret
-from gateway.store.rows import ConnectionRow, Status
+from gateway.store.rows import ConnectionRow, RevocationRow, Status
 from gateway.store.store import Store
+from gateway.vault.chronicle import Chronicle
 from gateway.vault.connecting import Connected, Connecting
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.explaining import explain
@@ -29,9 +30,12 @@ from gateway.vault.parting import Partings
 from gateway.vault.probe import TestResult, run_test
 from gateway.vault.provider import CALL_SECONDS, Provider, WayOut
 from gateway.vault.refusals import paused, stopping
-from gateway.vault.renewal import Outcomes, Policies, Renewals, Why
+from gateway.vault.renewal import Outcomes, Renewals, Why
 from gateway.vault.sources import Sources
 from gateway.vault.strikes import Strikes
+from gateway.vault.sweep import Apps, Sweep
+from gateway.vault.upkeep import Chore, Upkeep
+from gateway.vault.webhook import Deliverer, Webhook
 
 UNAUTHORIZED = 401
 FRESH_TRIES = 3  # refreshes for one request, where each new token has expired by the time it is here
@@ -43,7 +47,7 @@ _log = structlog.get_logger()
 class Vault:
     """The life of every connection. `clock` gives epoch seconds; `random` is for jitter, `entropy(n)` for ids.
 
-    `patience` is how many seconds a provider may take while a person waits.
+    `patience` is how many seconds a provider may take while a person waits. `announces`: there is a webhook to be told.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class Vault:
         *,
         store: Store,
         keyring: Keyring,
-        catalog: Policies,
+        catalog: Apps,
         egress: WayOut,
         audit: Audit,
         clock: Callable[[], float],
@@ -60,6 +64,7 @@ class Vault:
         environ: Mapping[str, str] = os.environ,
         public_url: str = "",
         metrics: Outcomes | None = None,
+        announces: bool = False,
         patience: float = CALL_SECONDS,
     ) -> None:
         self._store = store
@@ -74,14 +79,24 @@ class Vault:
         self._provider = Provider(egress=egress, sources=sources, clock=clock, patience=patience)
         self.logins = Logins(self._provider)
         self._lives = Lives(load=store.connections.get, compile_row=self._compile)
-        self._partings = Partings(safe=self._safe, provider=self._provider, tell=audit.record)
+        self._chronicle = Chronicle(audit, announces=announces, clock=clock, entropy=entropy)
+        self._partings = Partings(
+            revocations=store.revocations,
+            safe=self._safe,
+            policies=catalog,
+            provider=self._provider,
+            chronicle=self._chronicle,
+            clock=clock,
+            random=self._random,
+            entropy=entropy,
+        )
         self._renewals = Renewals(
             connections=store.connections,
             safe=self._safe,
             policies=catalog,
             provider=self._provider,
             keep=self._lives.put,
-            tell=self._tell_renewal,
+            chronicle=self._chronicle,
             orphaned=self._orphaned,
             owner=f"{socket.gethostname()}:{os.getpid()}:{entropy(4).hex()}",
             clock=clock,
@@ -94,11 +109,13 @@ class Vault:
             safe=self._safe,
             provider=self._provider,
             egress=egress,
+            chronicle=self._chronicle,
             clock=clock,
             entropy=entropy,
         )
         self._strikes = Strikes(clock)
         self._held: set[Live] = set()
+        self._upkeep: Upkeep | None = None
         self._work: set[asyncio.Task[Any]] = set()
         self.peek: Callable[[str], Live | None] = self._lives.peek
         """Return the Live of a connection if it is loaded; None: ask `live`. No waiting, no I/O."""
@@ -169,6 +186,9 @@ class Vault:
                 self._renewals.wake(key)
             case "app" | "policy":
                 self._lives.forget_app(key)
+            case "upkeep":
+                if self._upkeep is not None:
+                    self._upkeep.wake()
             case "everything":
                 self._lives.forget_all()
             case _:
@@ -201,8 +221,6 @@ class Vault:
                 app, self._policy(app), connection_id=connection_id, given=given, actor=actor, answer=answer
             )
             self._lives.forget(done.row.id)
-            kind = "connection.created" if done.created else "connection.updated"
-            await self._audit.record(kind, actor=actor, app=app, connection=done.row.id, label=done.row.label)
             return done
 
         return await self._finish(work())
@@ -218,20 +236,23 @@ class Vault:
         await self._audit.record("token.refreshed", actor=actor, app=row.app, connection=row.id)
         return fresh
 
-    async def test(self, connection_id: str) -> TestResult:
+    async def test(self, connection_id: str, *, actor: str = "") -> TestResult:
         """Run the test call, with a refresh if it is needed. Raises `ClientError` (`not_found`) and as `fresh`."""
-        await self._row(connection_id)
+        row = await self._row(connection_id)
         live = await self._usable(connection_id)
         result = await self._run_test(connection_id)
         if result.status == UNAUTHORIZED and await self.after_401(live) is not None:
             result = await self._run_test(connection_id)
+        await self._audit.record(
+            "connection.tested", actor=actor, app=row.app, connection=row.id, ok=result.ok, status=result.status
+        )
         return result
 
     async def disconnect(self, connection_id: str, *, actor: str) -> None:
         """End a connection: here at once, at the provider in the background. Raises `ClientError` (`not_found`)."""
         row = await self._row(connection_id)
-        policy = self._policies.get(row.app)
-        credentials = self._safe.open_credentials(row) if policy is not None else Credentials()
+        revocation = self._revocation(row, actor)
+        told = self._chronicle.tell("connection.disconnected", actor=actor, app=row.app, connection=row.id)
 
         async def work() -> None:
             await self._store.connections.update(
@@ -240,15 +261,16 @@ class Vault:
                 reason=None,
                 credentials=None,
                 expires_at=None,
+                renew_at=None,
                 retry_at=None,
                 failures=0,
                 updated_at=self._clock(),
+                alongside=told if revocation is None else (*told, revocation),
             )
             self._lives.forget(connection_id)
             self._renewals.wake(connection_id)
-            await self._audit.record("connection.disconnected", actor=actor, app=row.app, connection=row.id)
-            if policy is not None:
-                self._partings.revoke(row, policy, credentials, actor=actor)
+            if revocation is not None:
+                self._partings.begin(revocation)
 
         await self._finish(work())
 
@@ -263,6 +285,33 @@ class Vault:
         if live is None:
             raise ClientError(_not_found(connection_id))
         return explain(live, method.upper(), url)
+
+    # ------------------------------------------------------------------ beside
+
+    def upkeep(self, webhook: Webhook | None = None) -> Upkeep:
+        """Return what renews, revokes and tells the webhook in the background; one process of a server runs it."""
+        sweep = Sweep(
+            due=self._store.due,
+            meta=self._store.meta,
+            safe=self._safe,
+            policies=self._policies,
+            renewals=self._renewals,
+            clock=self._clock,
+        )
+        chores: list[Chore] = [sweep, self._partings]
+        if webhook is not None:
+            chores.append(
+                Deliverer(
+                    webhook,
+                    deliveries=self._store.deliveries,
+                    egress=self._egress,
+                    audit=self._audit,
+                    clock=self._clock,
+                    random=self._random,
+                )
+            )
+        self._upkeep = Upkeep(chores, clock=self._clock, random=self._random)
+        return self._upkeep
 
     async def close(self) -> None:
         """End well: whatever may have a new token in its hands is awaited until that is stored."""
@@ -341,7 +390,7 @@ class Vault:
         """Compile with the policy of now, even if it changes while a script runs in its thread."""
         while True:
             policy = self._policies.get(row.app)
-            live = await compile_live(row, policy, safe=self._safe, random=self._random, public_url=self._public_url)
+            live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
             if self._policies.get(row.app) is policy:
                 return live
 
@@ -352,11 +401,24 @@ class Vault:
         task.add_done_callback(self._work.discard)
         return await asyncio.shield(task)
 
-    async def _tell_renewal(self, kind: str, row: ConnectionRow, reason: str) -> None:
-        await self._audit.record(kind, actor="gateway", app=row.app, connection=row.id, reason=reason)
+    def _revocation(self, row: ConnectionRow, actor: str) -> RevocationRow | None:
+        """Return what the end of a connection leaves to be revoked."""
+        policy = self._policies.get(row.app)
+        if policy is None:
+            return None
+        try:
+            credentials, fields = self._safe.open_credentials(row), self._safe.open_fields(row)
+        except KeyringError as error:  # nobody can revoke with what nobody can read; it is ended all the same
+            _log.warning("token.not_revoked", connection=row.id, app=row.app, reason=str(error))
+            return None
+        return self._partings.plan(row, policy, credentials, fields, actor=actor)
 
-    def _orphaned(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> None:
-        self._partings.revoke(row, policy, credentials, actor="gateway")
+    async def _orphaned(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> None:
+        """Revoke tokens that came for a connection which was ended meanwhile."""
+        revocation = self._partings.plan(row, policy, credentials, self._safe.open_fields(row), actor="gateway")
+        if revocation is not None:
+            await self._store.revocations.add(revocation)
+            self._partings.begin(revocation)
 
 
 def _raise_if_paused(live: Live, now: float) -> None:

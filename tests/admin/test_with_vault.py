@@ -66,7 +66,7 @@ async def test_a_connection_is_tested_not_refreshed_and_disconnected(web):
     after = await web.api("POST", "/explain", json={"connection": "crm-ann", "url": "https://api.example.com/"})
     assert after.status == 404 or after.json["allowed"] is False
     kinds = {event["kind"] for event in (await web.api("GET", "/events?connection=crm-ann")).json["items"]}
-    assert kinds == {"connection.created", "connection.disconnected"}
+    assert kinds == {"connection.created", "connection.tested", "connection.disconnected"}
 
 
 async def test_an_app_whose_connections_are_all_disconnected_can_be_deleted(web):

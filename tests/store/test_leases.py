@@ -73,7 +73,7 @@ async def test_a_failed_refresh_ends_the_lease_and_says_when_to_try_again(store:
     assert await store.connections.fail_refresh(
         "crm-ann", fence=fence, now=1001.0, reason="503", retry_at=1011.0, failures=1
     )
-    expected = a_connection(fence=1, reason="503", retry_at=1011.0, failures=1, updated_at=1001.0)
+    expected = a_connection(fence=1, reason="503", retry_at=1011.0, renew_at=1011.0, failures=1, updated_at=1001.0)
     assert await store.connections.get("crm-ann") == expected
     assert await lease(store, now=1002.0) == 2
 

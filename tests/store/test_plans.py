@@ -21,6 +21,15 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "take lease": lambda store: store.connections.take_lease("c", owner="me", seen_version=1, now=1.0, until=2.0),
     "update": lambda store: store.connections.update("c", label="x"),
     "touch": lambda store: store.connections.touch(("a", "b"), now=1.0),
+    "next to renew": lambda store: store.due.next_at(),
+    "claim what is due": lambda store: store.due.claim(10, now=1.0, until=2.0),
+    "put off": lambda store: store.due.put_off("c", seen_version=1, renew_at=2.0),
+    "look again": lambda store: store.due.look_again("crm", now=1.0),
+    "next to revoke": lambda store: store.revocations.next_at(),
+    "claim revocations": lambda store: store.revocations.claim(10, now=1.0, until=2.0),
+    "revocations of": lambda store: store.revocations.of(["a", "b"]),
+    "next to deliver": lambda store: store.deliveries.next_at(),
+    "claim deliveries": lambda store: store.deliveries.claim(10, now=1.0, until=2.0),
     "changes": lambda store: store.changes.since(5),
     "latest change": lambda store: store.changes.latest(),
     "events": lambda store: store.events.list(cursor="5"),
@@ -37,7 +46,7 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
 }
 # What reads every row, but of an index alone, or only until a page is full.
 COVERED = ("COVERING INDEX", "SCAN CONSTANT ROW")
-IN_ORDER = {"first page", "requests", "events"}
+IN_ORDER = {"first page", "requests", "events", "next to deliver"}
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -103,6 +103,10 @@ class Policies(dict[str, Policy]):
         assert loaded.policy is not None, [str(finding) for finding in loaded.findings]
         self[app] = loaded.policy
 
+    @property
+    def policies(self) -> "Policies":
+        return self
+
 
 def as_json(status: int, **data: Any) -> Answer:
     return Answer(status=status, headers={"content-type": "application/json"}, body=json.dumps(data).encode())

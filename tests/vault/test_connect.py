@@ -22,9 +22,7 @@ from tests.vault.harness import (
     House,
     as_json,
     authorization,
-    down,
     events,
-    until,
 )
 
 
@@ -267,54 +265,6 @@ async def test_the_test_call_by_hand_refreshes_if_it_must(house: House, vault: V
     assert len(house.provider.token_calls) == 2
     assert dict(house.provider.tested[-1].headers)["Authorization"] == "Bearer at-2-secret"
     assert (await refused(vault.test("nothing"))).code == "not_found"
-
-
-async def test_disconnecting_is_immediate_and_revokes_at_the_provider(house: House, vault: Vault) -> None:
-    await vault.connect("legacy", connection_id="c", fields=ANN, actor="ann")
-    await vault.disconnect("c", actor="bob")
-    assert await vault.live("c") is None
-    row = await vault._store.connections.get("c")
-    assert row is not None
-    assert (row.status, row.credentials) == (Status.DISCONNECTED, None)
-    await vault.close()
-    assert house.provider.revoked == [{"token": "at-1-secret", "token_type_hint": "access_token"}]
-    assert [event["actor"] for event in await events(vault, "connection.disconnected")] == ["bob"]
-    assert [event["actor"] for event in await events(vault, "connection.revoked")] == ["bob"]
-    assert (await refused(vault.disconnect("c", actor="bob"))).code == "not_found"
-
-
-async def test_a_revocation_is_tried_again_while_the_provider_is_down(
-    house: House, vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.vault.parting.PAUSES", (0.001, 0.001, 0.001))
-    await vault.connect("legacy", connection_id="c", fields=ANN, actor="ann")
-    house.provider.revocations = [down(), as_json(503)]
-    await vault.disconnect("c", actor="bob")
-    await until(lambda: not vault._partings._tasks)
-    assert len(house.provider.revoked) == 3
-    assert len(await events(vault, "connection.revoked")) == 1
-
-
-async def test_a_revocation_that_never_works_is_recorded(
-    house: House, vault: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.vault.parting.PAUSES", (0.001, 0.001))
-    await vault.connect("legacy", connection_id="c", fields=ANN, actor="ann")
-    house.provider.revocations = [down()] * 3
-    await vault.disconnect("c", actor="bob")
-    await until(lambda: not vault._partings._tasks)
-    assert [event["reason"] for event in await events(vault, "connection.revocation_failed")] == [
-        "id.test could not be connected to: refused."
-    ]
-
-
-async def test_a_command_that_ends_lets_the_first_try_finish_and_waits_for_no_other(house: House, vault: Vault) -> None:
-    await vault.connect("legacy", connection_id="c", fields=ANN, actor="ann")
-    house.provider.revocations = [down()]
-    await vault.disconnect("c", actor="bob")
-    await vault.close()
-    assert len(house.provider.revoked) == 1
-    assert len(await events(vault, "connection.revocation_failed")) == 1
 
 
 async def test_a_disconnected_account_that_connects_again_keeps_its_id(vault: Vault) -> None:

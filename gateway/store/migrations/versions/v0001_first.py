@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("lease_owner", sa.Text(), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("renew_at", sa.Double(), nullable=True),
         sa.Column("retry_at", sa.Double(), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
@@ -80,6 +81,7 @@ def upgrade() -> None:
     op.create_index("ix_connections_app_id", "connections", ["app", "id"])
     op.create_index("ix_connections_app_status_id", "connections", ["app", "status", "id"])
     op.create_index("ix_connections_status_id", "connections", ["status", "id"])
+    op.create_index("ix_connections_status_renew_at", "connections", ["status", "renew_at"])
     op.create_index("uq_connections_app_unique_id", "connections", ["app", "unique_id"], unique=True)
     op.create_table(
         "data_keys",
@@ -89,6 +91,23 @@ def upgrade() -> None:
         sa.Column("retired_at", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_data_keys"),
     )
+    op.create_table(
+        "deliveries",
+        sa.Column("id", _SERIAL, nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("connection", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.Double(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_deliveries_connection_id", "deliveries", ["connection", "id"])
+    op.create_index("ix_deliveries_next_try_at", "deliveries", ["next_try_at"])
     op.create_table(
         "events",
         sa.Column("id", _SERIAL, nullable=False),
@@ -142,6 +161,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_requests_at", "requests", ["at"])
     op.create_index("ix_requests_connection_id", "requests", ["connection", "id"])
+    op.create_table(
+        "revocations",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("connection", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.Double(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_revocations"),
+    )
+    op.create_index("ix_revocations_connection_created_at", "revocations", ["connection", "created_at"])
+    op.create_index("ix_revocations_next_try_at", "revocations", ["next_try_at"])
 
 
 def downgrade() -> None:
