@@ -21,6 +21,7 @@ from gateway.errors import ClientError, Refusal
 from gateway.policy.fields import validate_fields
 from gateway.policy.model import Policy
 from gateway.store.rows import LinkRow
+from gateway.vault.connecting import CONNECTION_ID
 
 PREFIX = "gwl_"
 LIFETIME = 1_800.0
@@ -99,8 +100,11 @@ async def make_link(
 ) -> tuple[str, LinkRow]:
     """Store a new link and return its token, which is nowhere else, with its row. `lifetime` is in seconds.
 
-    Raises `ClientError` (`conflict`) where the connection belongs to another app.
+    Raises `ClientError`: `invalid` for what is no connection id, `conflict` where it belongs to another app.
     """
+    if connection is not None and not CONNECTION_ID.fullmatch(connection):
+        detail = "A connection id is 1 to 64 letters, digits, dots, - and _, and begins with a letter or a digit."
+        raise ClientError(Refusal(code="invalid", detail=detail))
     standing = None if connection is None else await services.store.connections.get(connection)
     if standing is not None and standing.app != app:
         detail = f"The connection {connection} belongs to the app {standing.app}."

@@ -150,8 +150,8 @@ async def _form(
         by_login=found.by_login,
         asker=_ASKERS.get(found.row.created_by, found.row.created_by),
         scopes=[] if login_page is None else [(one, login_page.scope_words.get(one)) for one in login_page.scopes],
-        reach=[_VALUE.sub("…", url) for url in policy.allow.urls],
-        login_host="" if login_page is None else _VALUE.sub("…", urlsplit(login_page.url).netloc),
+        reach=dict.fromkeys(_host(url) for url in policy.allow.urls),
+        login_host="" if login_page is None else _host(login_page.url),
         fields=[_shown(field, typed, errors) for field in policy.fields if field.name not in found.preset],
         preset=[
             (field.label, None if field.secret else found.preset[field.name])
@@ -164,6 +164,11 @@ async def _form(
         again=again,
         **how,
     )
+
+
+def _host(url: str) -> str:
+    """Return the host of a policy's URL or bare host, as people read it, with `…` for what they choose themselves."""
+    return _VALUE.sub("…", url).rpartition("://")[2].partition("/")[0]
 
 
 def _shown(field: Field, typed: Mapping[str, str], errors: Mapping[str, str]) -> dict[str, Any]:

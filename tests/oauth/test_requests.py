@@ -11,6 +11,7 @@ from gateway.oauth.authorize import (
     CodeReceived,
     authorization_url,
     code_challenge,
+    expected_issuer,
     read_callback,
 )
 from gateway.oauth.endpoint import ClientCredentials, Endpoint
@@ -134,6 +135,28 @@ def test_a_callback_brings_a_code() -> None:
     assert read_callback({"code": "abc", "iss": "https://id.test"}, issuer="https://id.test") == CodeReceived(
         code=Secret("abc")
     )
+
+
+LOGIN_URL = "https://id.test:8443/login?tenant=1"
+
+
+@pytest.mark.parametrize(
+    ("issuer", "sent", "expected"),
+    [
+        ("https://other.test", "https://other.test", "https://other.test"),
+        ("https://other.test", "https://id.test:8443", "https://other.test"),
+        (None, None, "https://id.test:8443"),
+        (None, "https://id.test:8443", "https://id.test:8443"),
+        (None, "https://ID.test:8443/realms/one", "https://ID.test:8443/realms/one"),
+        (None, "https://id.test", "https://id.test:8443"),
+        (None, "http://id.test:8443", "https://id.test:8443"),
+        (None, "https://id.test.evil.test:8443", "https://id.test:8443"),
+        (None, "https://id.test:8443@evil.test", "https://id.test:8443"),
+        (None, "", "https://id.test:8443"),
+    ],
+)
+def test_an_unknown_issuer_is_one_at_the_login_urls_origin(issuer, sent, expected) -> None:
+    assert expected_issuer(issuer, login_url=LOGIN_URL, sent=sent) == expected
 
 
 def test_a_callback_of_another_issuer_is_refused() -> None:

@@ -154,8 +154,8 @@ class FakeVault:
     def forget(self, kind: str, key: str) -> None:
         self.calls.append(("forget", kind, key))
 
-    async def test(self, connection: str) -> Result:
-        self.calls.append(("test", connection))
+    async def test(self, connection: str, *, actor: str = "") -> Result:
+        self.calls.append(("test", connection, actor))
         return Result(ok=False, status=401, message="The service answered 401.")
 
     async def refresh(self, connection: str, *, actor: str) -> None:
