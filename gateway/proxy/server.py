@@ -106,7 +106,10 @@ class Listener:
         """Look at every deadline."""
         now = self.services.time()
         for one in list(self._open):
-            one.sweep(now)
+            try:
+                one.sweep(now)
+            except Exception:  # noqa: BLE001 - the deadlines of all the others still count
+                _log.exception("sweep.broken")
         self.services.pool.sweep(now)
 
     async def drain(self, grace: float) -> None:
@@ -222,8 +225,8 @@ class ProxyServer:
         self._listener.spawn(guarded())
 
     def _sweep(self) -> None:
-        self._listener.sweep()
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_EVERY, self._sweep)
+        self._listener.sweep()
 
 
 def _request_ids() -> Callable[[], str]:

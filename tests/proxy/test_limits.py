@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,77 @@ async def test_stopping_lets_what_runs_come_to_its_end(gateway: Gateway) -> None
     await stopping
     await busy.close()
     await idle.close()
+
+
+async def test_content_of_which_no_byte_comes_is_given_up(tmp_path: Path, service: Service) -> None:
+    async with running(settings(tmp_path, timeouts={"idle": "100ms"}), service) as gateway:
+        gateway.connect()
+        caller = await gateway.open()
+        async with asyncio.timeout(5):
+            answer = await caller.ask(gateway.request("POST", headers=b"Content-Length: 10\r\n"))
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        await caller.close()
+
+
+async def test_a_last_answer_that_nobody_reads_is_cut_in_the_end(tmp_path: Path, service: Service) -> None:
+    async with running(settings(tmp_path, timeouts={"idle": "200ms"}), service) as gateway:
+        gateway.connect()
+        size = 8_000_000
+        service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size]
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
+        await asyncio.get_running_loop().sock_sendall(sock, gateway.request(headers=b"Connection: close\r\n"))
+        await service.arrived.wait()
+        async with asyncio.timeout(10):
+            while gateway.server._listener._open:  # noqa: ASYNC110 - nothing outside is told
+                await asyncio.sleep(0.05)
+        sock.close()
+
+
+async def test_answers_that_nobody_reads_do_not_pile_up(gateway: Gateway) -> None:
+    """Whoever has no token could else fill the memory with refusals."""
+    caller = await gateway.open()
+    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+    sent = 0
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while sent < 2000:
+            caller.writer.write(request)
+            await asyncio.wait_for(caller.writer.drain(), 1)
+            sent += 1
+    piled = sum(one._wire.get_write_buffer_size() for one in gateway.server._listener._open)  # type: ignore[attr-defined]
+    assert piled < 1_000_000
+    caller.writer.transport.abort()
+
+
+@pytest.mark.parametrize("trailers", [b"X: " + b"x" * 70_000, b"X: xxxxxx\r\n" * 7_000], ids=["long", "many"])
+async def test_trailers_without_end_are_too_large(gateway: Gateway, trailers: bytes) -> None:
+    caller = await gateway.open()
+    start = gateway.request("POST", headers=b"Transfer-Encoding: chunked\r\n", content=b"1\r\nx\r\n0\r\n")
+    await caller.send(start)
+    for at in range(0, len(trailers), 1000):
+        await caller.send(trailers[at : at + 1000])
+        await asyncio.sleep(0)
+    assert code(await caller.receive()) == "headers_too_large"
+    await caller.close()
+
+
+async def test_a_fault_in_one_deadline_leaves_the_others_to_be_looked_at(tmp_path: Path, service: Service) -> None:
+    class Broken:
+        def sweep(self, now: float) -> None:
+            raise LookupError(now)
+
+        def drain(self) -> None:
+            """Nothing is open here."""
+
+    async with running(settings(tmp_path, timeouts={"request_header": "700ms"}), service) as gateway:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+        broken = Broken()
+        gateway.server._listener.joined(broken)
+        caller = await gateway.open()
+        async with asyncio.timeout(5):
+            assert await caller.rest() == b""
+        gateway.server._listener.left(broken)
+        await caller.close()

@@ -1,6 +1,7 @@
 """The TLS layer between a socket and a protocol, both played by the test: ends, halves and faults (RFC 8446 §6.1)."""
 
 import asyncio
+import contextlib
 import ssl
 from typing import Any
 
@@ -42,7 +43,7 @@ class Inner(asyncio.Protocol):
         self.stays = stays
         self.told: list[object] = []
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: ARG002 - asyncio.Protocol
         self.told.append("made")
 
     def data_received(self, data: bytes) -> None:
@@ -75,10 +76,8 @@ class Pair:
 
     def shake_hands(self) -> None:
         for _ in range(3):
-            try:
+            with contextlib.suppress(ssl.SSLWantReadError):
                 self.client.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
             self.exchange()
 
     def exchange(self) -> None:
@@ -87,10 +86,8 @@ class Pair:
         self.incoming.write(self.socket.take())
 
     def say_goodbye(self) -> None:
-        try:
+        with contextlib.suppress(ssl.SSLWantReadError):
             self.client.unwrap()
-        except ssl.SSLWantReadError:
-            pass
         self.exchange()
 
 

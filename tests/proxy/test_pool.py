@@ -1,0 +1,62 @@
+"""The way to a new upstream connection, where it is broken off: no socket is left behind, no caller waits for ever."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+
+import pytest
+import trustme
+
+from gateway.egress import Egress
+from gateway.errors import UpstreamError
+from gateway.proxy.upstream import Pool, PoolKey
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Pool]:
+    egress = Egress(allow_networks=["127.0.0.0/8"])
+    yield Pool(egress, tls_timeout=5, idle_timeout=60, max_head=1000, count=lambda _: None)
+    await egress.close()
+
+
+async def test_a_handshake_that_nobody_waits_for_any_more_is_broken_off(pool: Pool) -> None:
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        arrived.set()
+        while await reader.read(1000):
+            pass
+        left.set()
+        writer.close()
+
+    arrived, left = asyncio.Event(), asyncio.Event()
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    key = PoolKey("crm-ann", "https", "127.0.0.1", server.sockets[0].getsockname()[1])
+    connecting = asyncio.create_task(pool.connect(key))
+    await arrived.wait()
+    await asyncio.sleep(0.05)
+    connecting.cancel()
+    async with asyncio.timeout(2):
+        await left.wait()
+    server.close()
+
+
+async def test_a_service_that_leaves_right_behind_its_handshake_is_an_error_or_closed(pool: Pool) -> None:
+    """A connection that is lost before it is handed out tells nobody any more that it is."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(pool._egress.tls_context)
+
+    async def leave(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    server = await asyncio.start_server(leave, "127.0.0.1", 0, ssl=context)
+    key = PoolKey("crm-ann", "https", "127.0.0.1", server.sockets[0].getsockname()[1])
+    for _ in range(20):
+        with contextlib.suppress(UpstreamError):
+            connection = await pool.connect(key)
+            async with asyncio.timeout(2):
+                while connection in pool._all:  # noqa: ASYNC110 - nothing outside is told
+                    await asyncio.sleep(0.01)
+    assert not pool._all
+    server.close()
