@@ -70,7 +70,7 @@ def read_response_head(  # noqa: C901 - one ladder, one idea
                 kept.append((name.folded, b"%b: %b\r\n" % (name_bytes, value)))
             case role:
                 if role == Role.CONTENT_ENCODING:
-                    head.content_encoding = value
+                    head.content_encoding += b"," + value if head.content_encoding else value
                 kept.append((name.folded, b"%b: %b\r\n" % (name_bytes, value)))
     if nominated:
         kept = [(folded, line if folded not in nominated else b"") for folded, line in kept]

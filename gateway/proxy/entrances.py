@@ -20,7 +20,9 @@ from gateway.http.target import (
     parse_target,
 )
 
-_PATH_STYLE = re.compile(r"/c/([A-Za-z0-9][A-Za-z0-9._-]{0,63})(/[^?]*)?(?:\?(.*))?", re.ASCII)
+_CONNECTION_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_CONNECTION = re.compile(_CONNECTION_ID, re.ASCII)
+_PATH_STYLE = re.compile(rf"/c/({_CONNECTION_ID})(/[^?]*)?(?:\?(.*))?", re.ASCII)
 _ABSOLUTE_INSIDE = re.compile(r"/(https?):/{1,2}(.*)", re.ASCII | re.IGNORECASE)
 _NOTHING: frozenset[bytes] = frozenset()
 
@@ -95,6 +97,8 @@ def _inside(text: str, head: RequestHead, tunnel: Tunnel, *, secure: bool) -> Ro
         target = parse_target(text)
         if (target.scheme, target.host, target.port) != (scheme, tunnel.host, tunnel.port):
             return _invalid(f"it names another origin than the tunnel to {tunnel.host}:{tunnel.port}")
+    if other := _other_connection(head, tunnel.tag.connection_id):
+        return other
     if head.host is None or not _names(head.host, target):
         return Refusal(
             code="request_rejected",
@@ -124,7 +128,15 @@ def _path_style(text: str, head: RequestHead) -> Route | Refusal:
             hint="Use it as HTTP_PROXY, or call /c/<connection>/https://host/path.",
         )
     connection_id, rest, query = match.groups()
+    if other := _other_connection(head, connection_id):
+        return other
     token, drop = _path_token(head)
+    if token is not None and token in text[match.end(1) :]:
+        return Refusal(
+            code="request_rejected",
+            detail="The client token stands in the URL, which goes on to the target.",
+            hint=PATH_TAG_HINT,
+        )
     tag = Tag(connection_id=connection_id, token=token)
     suffix = "" if query is None else f"?{query}"
     inside = _ABSOLUTE_INSIDE.fullmatch(rest or "")
@@ -135,14 +147,14 @@ def _path_style(text: str, head: RequestHead) -> Route | Refusal:
 
 
 def _path_token(head: RequestHead) -> tuple[str | None, frozenset[bytes]]:
-    """Find the client token in what an SDK sends as its key; the fields that carry it end here."""
+    """Find the client token in what an SDK sends as its key; every field that carries it ends here."""
     found = _token_of(head.authorization) or _text(head.api_key)
     if not found:
         return None, _NOTHING
-    shown = found.encode()
-    drop = {b"authorization"} if head.authorization is not None and _token_of(head.authorization) == found else set()
-    if head.api_key is not None and shown in head.api_key:
-        drop.add(b"x-api-key")
+    shown = found.encode("latin-1", "replace")
+    drop = {folded for folded, line in head.lines if shown in line}
+    if _token_of(head.authorization) == found:
+        drop.add(b"authorization")  # as a Basic password it does not stand there plainly
     return found, frozenset(drop)
 
 
@@ -163,19 +175,31 @@ def proxy_tag(head: RequestHead) -> Tag | Refusal:
     named = _text(head.connection_id)
     raw = head.proxy_authorization
     if raw is None:
-        return Tag(connection_id=named, token=None) if named else _untagged("no connection is named")
+        raw = b"bearer"  # without a token
     scheme, _, rest = raw.partition(b" ")
     match scheme.lower():
         case b"basic":
             user, token = _basic(rest)
             connection_id = user or named
+            if connection_id and (other := _other_connection(head, connection_id)):
+                return other
         case b"bearer":
             connection_id, token = named, _text(rest)
         case _:
             return _untagged("Proxy-Authorization is neither Basic nor Bearer")
     if not connection_id:
         return _untagged("no connection is named")
+    if not _CONNECTION.fullmatch(connection_id):
+        return _untagged("what it names is no connection's id")
     return Tag(connection_id=connection_id, token=token or None)
+
+
+def _other_connection(head: RequestHead, connection_id: str) -> Refusal | None:
+    """Refuse two names: the caller must not get one account's credentials where it meant another's."""
+    if head.connection_id is None or _text(head.connection_id) == connection_id:
+        return None
+    detail = f"X-Connection-Id names another connection than {connection_id}, which the request is tagged with."
+    return Refusal(code="request_rejected", detail=detail, hint="Name one connection.")
 
 
 def _basic(encoded: bytes) -> tuple[str | None, str | None]:

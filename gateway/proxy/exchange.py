@@ -26,7 +26,7 @@ from gateway.proxy.admission import admit, not_permitted
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import Entrance, Route
-from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations
+from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations, scrubbed_head
 from gateway.proxy.services import Services
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
 from gateway.store import Status
@@ -321,13 +321,9 @@ class Exchange:
             self.response_failed("it switched protocols unasked", answered=True)
             connection.close()
             return
-        lines = b"".join(head.lines)
-        upgrade = head.upgrade or self.head.upgrade or b""
-        self._caller.write(
-            self._live.scrubber.text(
-                b"HTTP/1.1 101 %b\r\n%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % (head.reason, lines, upgrade)
-            )
-        )
+        upgrade = self._live.scrubber.text(head.upgrade or self.head.upgrade or b"")
+        said = scrubbed_head(head, self._live)
+        self._caller.write(b"%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % (said, upgrade))
         self._log(101, "")
         self._caller.join(connection, early, self)
 

@@ -23,10 +23,9 @@ class Relay:
         self._chunked = has_content and response.content_length is None and modern
         self.close = close or (has_content and response.content_length is None and not modern)
         self._stream: ScrubbedStream | None = live.scrubber.stream() if has_content and live.scrub_body else None
-        head = b"".join(
+        self.head = b"".join(
             (
-                b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason),
-                *response.lines,
+                scrubbed_head(response, live),
                 framing_line(response, method=request.method, chunked=self._chunked),
                 via,
                 b"Connection: close\r\n\r\n"
@@ -36,7 +35,6 @@ class Relay:
                 else b"Connection: keep-alive\r\n\r\n",
             )
         )
-        self.head = live.scrubber.text(head)
 
     def content(self, data: bytes) -> bytes:
         """Return a piece of content as the caller gets it."""
@@ -54,11 +52,18 @@ class Relay:
         return (b"%x\r\n%b\r\n" % (len(rest), rest) if rest else b"") + _LAST_CHUNK
 
 
+def scrubbed_head(response: ResponseHead, live: Live) -> bytes:
+    """Return the status line and upstream's fields.
+
+    Only what upstream says is searched: a secret such as `chunked` must not blank out our own framing.
+    """
+    said = live.scrubber.text(b"%b\r\n%b" % (response.reason, b"".join(response.lines)))
+    return b"HTTP/1.1 %d %b" % (response.status, said)
+
+
 def informational_bytes(response: ResponseHead, live: Live) -> bytes:
     """Return a 1xx as the caller gets it."""
-    return live.scrubber.text(
-        b"HTTP/1.1 %d %b\r\n%b\r\n" % (response.status, response.reason, b"".join(response.lines))
-    )
+    return scrubbed_head(response, live) + b"\r\n"
 
 
 def rewrite_locations(response: ResponseHead, target: Target, live: Live) -> None:

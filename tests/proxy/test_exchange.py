@@ -20,7 +20,9 @@ def problem(answer: bytes) -> tuple[int, dict[str, str]]:
 async def test_a_tagged_request_arrives_with_its_credential_and_nothing_of_ours(
     gateway: Gateway, caller: Caller
 ) -> None:
-    answer = await caller.ask(gateway.request(headers=b"Accept: */*\r\nauthorization: mine\r\nX-Connection-Id: x\r\n"))
+    answer = await caller.ask(
+        gateway.request(headers=b"Accept: */*\r\nauthorization: mine\r\nX-Connection-Id: crm-ann\r\n")
+    )
     assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 gateway-test\r\n\r\nok"
     assert gateway.service.requests == [
         b"GET /v1/users HTTP/1.1\r\n"
@@ -595,3 +597,41 @@ async def test_a_fault_of_the_gateways_own_is_an_answer_too(gateway: Gateway, ca
     async with asyncio.timeout(5):
         status, _ = problem(await caller.ask(gateway.request()))
     assert status == 500
+
+
+async def test_a_tag_that_names_two_connections_is_refused(gateway: Gateway, caller: Caller) -> None:
+    answer = await caller.ask(gateway.request(headers=b"X-Connection-Id: crm-bob\r\n"))
+    assert problem(answer)[1]["code"] == "request_rejected"
+    assert gateway.service.requests == []
+
+
+@pytest.mark.parametrize("name", ["crm\n2026-01-01 200 forged", "crm\x1b[2J", "a" * 65, "crm/ann", "é"])
+async def test_what_is_no_connection_id_gets_no_further(gateway: Gateway, caller: Caller, name: str) -> None:
+    """Else it would stand in the log, with all that a terminal does with it."""
+    status, _ = problem(await caller.ask(gateway.request(connection=name)))
+    assert status == 407
+    assert gateway.log.take_recent() == []
+
+
+@pytest.mark.parametrize("secret", ["chunked", "HTTP/1.1", "Content-Length", "Transfer-Encoding", "close"])
+async def test_a_secret_that_is_a_word_of_http_leaves_the_framing_alone(
+    gateway: Gateway, caller: Caller, secret: str
+) -> None:
+    gateway.connect(secret=secret)
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Echo: %b\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+    gateway.service.script = [b"HTTP/1.1 103 Early\r\n\r\n" + chunked % secret.encode(), OK]
+    assert await caller.ask(gateway.request()) == b"HTTP/1.1 103 Early\r\n\r\n"
+    answer = await caller.receive()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nTransfer-Encoding: chunked\r\n" in answer
+    assert b"\r\nX-Echo: %b\r\n" % (b"*" * len(secret)) in answer
+    assert (await caller.ask(gateway.request())).endswith(b"ok")
+
+
+async def test_an_encoding_given_in_two_fields_is_still_one_that_hides_secrets(
+    gateway: Gateway, caller: Caller
+) -> None:
+    gateway.connect(gateway.policy(allow="scrub_body = true"))
+    encodings = b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n"
+    gateway.service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + encodings + b"\r\nok"]
+    assert problem(await caller.ask(gateway.request()))[0] == 502

@@ -116,3 +116,25 @@ async def test_a_location_inside_the_allowed_urls_leads_through_the_gateway(
 async def test_a_location_is_left_alone_in_absolute_form(gateway: Gateway, caller: Caller) -> None:
     gateway.service.script = [b"HTTP/1.1 302 Found\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n"]
     assert b"\r\nLocation: /other\r\n" in await caller.ask(gateway.request())
+
+
+async def test_whatever_field_carries_the_client_token_ends_here(gateway: Gateway, caller: Caller) -> None:
+    """An SDK may send its key twice, under a name of its own too."""
+    headers = BEARER + f"api-key: {TOKEN}\r\nCookie: a=b; key={TOKEN}\r\nX-Other: 1\r\n".encode()
+    assert (await caller.ask(path_style("/c/crm-ann/users", headers))).endswith(b"ok")
+    assert TOKEN.encode() not in gateway.service.requests[0]
+    assert b"X-Other: 1\r\n" in gateway.service.requests[0]
+
+
+@pytest.mark.parametrize("path", ["/c/crm-ann/users?key={token}", "/c/crm-ann/{token}/users"])
+async def test_a_client_token_in_the_url_goes_no_further(gateway: Gateway, caller: Caller, path: str) -> None:
+    answer = await caller.ask(path_style(path.format(token=TOKEN)))
+    assert code(answer) == "request_rejected"
+    assert TOKEN.encode() not in answer
+    assert gateway.service.requests == []
+
+
+async def test_a_path_and_a_field_that_name_two_connections_are_refused(gateway: Gateway, caller: Caller) -> None:
+    answer = await caller.ask(path_style("/c/crm-ann/users", BEARER + b"X-Connection-Id: crm-bob\r\n"))
+    assert code(answer) == "request_rejected"
+    assert gateway.service.requests == []

@@ -308,3 +308,11 @@ async def test_server_sent_events_arrive_before_the_stream_ends(gateway: Gateway
     assert await caller.reader.readuntil(b"\n\n\r\n") == b"b\r\ndata: one\n\n\r\n"
     seen.set()
     assert await caller.reader.readexactly(5) == b"0\r\n\r\n"
+
+
+async def test_a_request_inside_a_tunnel_that_names_another_connection_is_refused(secure: Gateway) -> None:
+    caller = await intercepted(secure)
+    answer = await caller.ask(inside(secure.service.port, headers=b"X-Connection-Id: crm-bob\r\n"))
+    assert code(answer) == "request_rejected"
+    assert secure.service.requests == []
+    await caller.close()
