@@ -291,6 +291,16 @@ def test_a_second_server_on_the_same_ports_is_refused_before_it_makes_anything(t
     assert list((tmp_path / "two").iterdir()) == []
 
 
+@pytest.mark.parametrize("secret", [{}, {"GATEWAY_WEBHOOK__SECRET": "env:NOT_SET"}], ids=["none", "not set"])
+def test_a_webhook_without_its_secret_is_one_line_and_nothing_is_made(tmp_path: Path, secret: dict[str, str]) -> None:
+    place = {"GATEWAY_PROXY__LISTEN": "127.0.0.1:0", "GATEWAY_WEB__LISTEN": "127.0.0.1:0"}
+    done = program("serve", cwd=tmp_path, environment=place | {"GATEWAY_WEBHOOK__URL": "https://hooks.test/"} | secret)
+    assert done.status == 1
+    assert done.err.startswith("error: webhook.secret: ")
+    assert done.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def _children(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return sorted(int(child) for child in found)

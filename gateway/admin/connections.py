@@ -1,5 +1,6 @@
 """Connections: connecting at once, looking, testing, refreshing, disconnecting, and explaining a decision."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gateway.admin.models import (
@@ -9,12 +10,14 @@ from gateway.admin.models import (
     ListOf,
     NewConnection,
     Question,
+    Revocation,
     Tested,
     time_of,
 )
 from gateway.admin.operation import Answer, Call, missing
 from gateway.secret import Secret
-from gateway.store.rows import ConnectionRow
+from gateway.store.rows import ConnectionRow, RevocationRow
+from gateway.store.store import Store
 
 
 async def create_connection(call: Call) -> Answer:
@@ -30,19 +33,20 @@ async def create_connection(call: Call) -> Answer:
         secrets={name: Secret(value) for name, value in wanted.secrets.items()},
         actor=call.actor,
     )
-    return Answer(body=shown(connected.row), status=201 if connected.created else 200)
+    return Answer(body=await show(services.store, connected.row), status=201 if connected.created else 200)
 
 
 async def list_connections(call: Call) -> Answer:
     """Return the connections that fit, in the order of their ids."""
     query: ConnectionsQuery = call.query
-    page = await call.services.store.connections.list(**query.model_dump())
-    return Answer(body=ListOf[Connection](items=[shown(row) for row in page.items], next=page.next))
+    store = call.services.store
+    page = await store.connections.list(**query.model_dump())
+    return Answer(body=ListOf[Connection](items=await show_all(store, page.items), next=page.next))
 
 
 async def show_connection(call: Call) -> Answer:
     """Return one connection."""
-    return Answer(body=shown(await _row(call)))
+    return Answer(body=await show(call.services.store, await _row(call)))
 
 
 async def disconnect(call: Call) -> Answer:
@@ -55,7 +59,7 @@ async def disconnect(call: Call) -> Answer:
 async def test_connection(call: Call) -> Answer:
     """Run the app's test call with the connection's credentials."""
     row = await _row(call)
-    result = await call.services.vault.test(row.id)
+    result = await call.services.vault.test(row.id, actor=call.actor)
     return Answer(body=Tested(ok=result.ok, status=result.status, message=result.message))
 
 
@@ -63,7 +67,7 @@ async def refresh_connection(call: Call) -> Answer:
     """Renew the connection's token now, whether it is due or not."""
     row = await _row(call)
     await call.services.vault.refresh(row.id, actor=call.actor)
-    return Answer(body=shown(await _row(call)))
+    return Answer(body=await show(call.services.store, await _row(call)))
 
 
 async def explain(call: Call) -> Answer:
@@ -75,8 +79,19 @@ async def explain(call: Call) -> Answer:
     return Answer(body=Explanation.model_validate(answer))
 
 
-def shown(row: ConnectionRow) -> Connection:
-    """Return a row as the API shows it: field values and credentials stay sealed where they are."""
+async def show_all(store: Store, rows: Sequence[ConnectionRow]) -> list[Connection]:
+    """Return rows as the API shows them, each with what is still to be revoked of it."""
+    left = await store.revocations.of(row.id for row in rows)
+    return [shown(row, left.get(row.id)) for row in rows]
+
+
+async def show(store: Store, row: ConnectionRow) -> Connection:
+    """Return one row as the API shows it."""
+    return (await show_all(store, (row,)))[0]
+
+
+def shown(row: ConnectionRow, left: RevocationRow | None = None) -> Connection:
+    """Return a row as the API shows it, with what is `left` to be revoked: nothing that is sealed is opened for it."""
     return Connection(
         id=row.id,
         app=row.app,
@@ -92,6 +107,17 @@ def shown(row: ConnectionRow) -> Connection:
         updated_at=datetime.fromtimestamp(row.updated_at, UTC),
         last_used_at=time_of(row.last_used_at),
         created_by=row.created_by,
+        revocation=None if left is None else _revocation(left),
+    )
+
+
+def _revocation(row: RevocationRow) -> Revocation:
+    return Revocation(
+        state="failed" if row.next_try_at is None else "pending",
+        since=datetime.fromtimestamp(row.created_at, UTC),
+        attempts=row.attempts,
+        next_try_at=time_of(row.next_try_at),
+        last_error=row.last_error,
     )
 
 

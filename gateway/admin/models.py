@@ -8,7 +8,7 @@ Each model's validator is built when it is first used (`defer_build`): a server 
 """
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
@@ -227,8 +227,18 @@ class NewConnection(Sent):
     secrets: dict[str, Text] = {}
 
 
+class Revocation(Answered):
+    """Tokens of an ended connection that the provider hasn't taken back yet. `failed`: given up; do it there."""
+
+    state: Literal["pending", "failed"]
+    since: datetime
+    attempts: int
+    next_try_at: Moment
+    last_error: str | None
+
+
 class Connection(Answered):
-    """One authorised account under one app."""
+    """One authorised account under one app. `revocation` is there while the provider has tokens to take back."""
 
     id: str
     app: str
@@ -244,6 +254,7 @@ class Connection(Answered):
     updated_at: datetime
     last_used_at: Moment
     created_by: str
+    revocation: Revocation | None
 
 
 class Tested(Answered):

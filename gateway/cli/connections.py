@@ -7,7 +7,7 @@ import typer
 from gateway.cli.frame import NO, frame_of, run_async
 
 if TYPE_CHECKING:
-    from gateway.store.rows import ConnectionRow, Status
+    from gateway.store.rows import ConnectionRow, RevocationRow, Status
 
 app = typer.Typer(help="Connections: list, show, test, refresh, disconnect.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -51,11 +51,11 @@ def disconnect(context: typer.Context, connection: str) -> None:
     run_async(_disconnect(context, connection))
 
 
-def as_json(row: "ConnectionRow") -> dict[str, Any]:
+def as_json(row: "ConnectionRow", left: "RevocationRow | None" = None) -> dict[str, Any]:
     """Return a stored connection as the admin API shows it: nothing sealed is in it."""
     from gateway.admin.connections import shown
 
-    return shown(row).model_dump(mode="json")
+    return shown(row, left).model_dump(mode="json")
 
 
 async def _list(context: typer.Context, app_name: str | None, status: str | None, *, json: bool) -> None:
@@ -71,8 +71,9 @@ async def _list(context: typer.Context, app_name: str | None, status: str | None
             cursor = page.next
             if cursor is None:
                 break
+        left = await gateway.store.revocations.of(row.id for row in rows) if json else {}
     if json:
-        show_json({"items": [as_json(row) for row in rows], "next": None})
+        show_json({"items": [as_json(row, left.get(row.id)) for row in rows], "next": None})
         return
     columns = ("ID", "APP", "LABEL", "STATUS", "LAST USED")
     shown = [(row.id, row.app, row.label, row.status, moment(row.last_used_at)) for row in rows]
@@ -96,20 +97,27 @@ async def _show(context: typer.Context, connection: str, *, json: bool) -> None:
 
     async with frame_of(context).opened() as gateway:
         row = await gateway.store.connections.get(connection)
+        left = (await gateway.store.revocations.of([connection])).get(connection)
     if row is None:
         hint = "See: gateway connections list"
         raise ClientError(Refusal(code="not_found", detail=f"There is no connection {connection!r}.", hint=hint))
     if json:
-        show_json(as_json(row))
-    else:
-        show_pairs({name.replace("_", " "): value for name, value in as_json(row).items()})
+        show_json(as_json(row, left))
+        return
+    pairs = as_json(row, left)
+    if left is not None:
+        state, attempts = pairs["revocation"]["state"], left.attempts
+        pairs["revocation"] = (
+            f"{state} after {attempts} {'try' if attempts == 1 else 'tries'}: {left.last_error or '-'}"
+        )
+    show_pairs({name.replace("_", " "): value for name, value in pairs.items()})
 
 
 async def _test(context: typer.Context, connection: str, *, json: bool) -> bool:
     from gateway.cli.output import complain, note, show_json
 
     async with frame_of(context).opened() as gateway:
-        result = await gateway.vault.test(connection)
+        result = await gateway.vault.test(connection, actor="cli")
     if json:
         show_json({"ok": result.ok, "status": result.status, "message": result.message})
     elif result.ok:
@@ -132,4 +140,8 @@ async def _disconnect(context: typer.Context, connection: str) -> None:
 
     async with frame_of(context).opened() as gateway:
         await gateway.vault.disconnect(connection, actor="cli")
+        await gateway.vault.close()  # the provider has been told once by then, or could not be
+        left = (await gateway.store.revocations.of([connection])).get(connection)
     note(f"{connection}: disconnected; its credentials are gone.")
+    if left is not None:
+        note(f"The provider has not revoked its tokens yet; the server goes on trying. {left.last_error or ''}".strip())

@@ -50,6 +50,7 @@ class _Draft:
     expires_at: float | None
     actor: str
     policy: Policy
+    same_account: bool
 
 
 class Connecting:
@@ -83,6 +84,7 @@ class Connecting:
         given: Mapping[str, str],
         actor: str,
         answer: TokenAnswer | None = None,
+        same_account: bool = False,
     ) -> Connected:
         """Connect an account; nothing is written unless everything went well.
 
@@ -114,6 +116,7 @@ class Connecting:
             expires_at=answer.expires_at if answer else None,
             actor=actor,
             policy=policy,
+            same_account=same_account,
         )
         return await self._write(draft, draft_id)
 
@@ -168,6 +171,8 @@ class Connecting:
         for _ in range(TRIES):
             target = await self._connections.find(draft.app, draft.unique_id) if draft.unique_id else None
             target_id = target.id if target else draft.wanted
+            if target is None and draft.same_account:
+                await self._raise_if_anothers(draft)
             try:
                 if target_id is not None and await self._update(target_id, draft):
                     return await self._connected(target_id, created=False)
@@ -177,6 +182,22 @@ class Connecting:
                 await self._standing(draft.app, draft.wanted)
         detail = f"The account is being connected by somebody else at the same time, or {draft_id} was taken."
         raise ClientError(Refusal(code="conflict", detail=detail, hint="Try again."))
+
+    async def _raise_if_anothers(self, draft: _Draft) -> None:
+        """Refuse another account than the one whose connection is to be authorised again.
+
+        Programs hold the right to use the connection's id: they would go on under somebody else's name, unnoticed.
+        """
+        standing = await self._connections.get(draft.wanted) if draft.wanted else None
+        if standing is None or standing.status is Status.DISCONNECTED:
+            return
+        if draft.unique_id is None or standing.unique_id in (None, draft.unique_id):
+            return
+        detail = (
+            f"This is another account, {draft.label or 'without a name'}, than that of {standing.id}: {standing.label}."
+        )
+        hint = "Use the account that the connection belongs to, or disconnect it first."
+        raise ClientError(Refusal(code="conflict", detail=detail, hint=hint))
 
     async def _update(self, connection_id: str, draft: _Draft) -> bool:
         # Setting credentials is taking over: a refresh that is under way with the old ones can't write over these.

@@ -65,6 +65,12 @@ class Upkeep:
 
     async def _follow(self, chore: Chore) -> None:
         busy: set[asyncio.Task[None]] = set()
+        loop, woken = asyncio.get_running_loop(), self._woken[chore.name]
+
+        def ended(task: asyncio.Task[None]) -> None:
+            busy.discard(task)
+            loop.call_later(SHORTEST, woken.set)  # it may have made way for the next: a connection's later messages
+
         away = 1.0
         try:
             while True:
@@ -78,8 +84,8 @@ class Upkeep:
                 for piece in pieces:
                     task = asyncio.create_task(_do(chore, piece))
                     busy.add(task)
-                    task.add_done_callback(busy.discard)
-                await self._rest(pause, busy, self._woken[chore.name])
+                    task.add_done_callback(ended)
+                await self._rest(pause, busy, woken)
         finally:
             for task in busy:
                 task.cancel()

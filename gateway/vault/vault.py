@@ -205,12 +205,14 @@ class Vault:
         secrets: Mapping[str, Secret | str] | None = None,
         actor: str,
         answer: TokenAnswer | None = None,
+        same_account: bool = False,
     ) -> Connected:
         """Connect an account, or an account again; nothing is stored unless token and test call went well.
 
         `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment; without it
-        the grant must need no browser. It goes on when the caller goes away. Raises `ClientError` (`not_found`,
-        `invalid` with the fields' errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
+        the grant must need no browser. `same_account`: a connection that is there under this id isn't given to another
+        account. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid` with the fields'
+        errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
         """
         given = dict(fields or {})
         for name, value in (secrets or {}).items():
@@ -218,7 +220,13 @@ class Vault:
 
         async def work() -> Connected:
             done = await self._connecting.connect(
-                app, self._policy(app), connection_id=connection_id, given=given, actor=actor, answer=answer
+                app,
+                self._policy(app),
+                connection_id=connection_id,
+                given=given,
+                actor=actor,
+                answer=answer,
+                same_account=same_account,
             )
             self._lives.forget(done.row.id)
             return done
