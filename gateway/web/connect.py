@@ -89,7 +89,12 @@ async def _connect(
 
     async def work() -> Connected:
         return await services.vault.connect(
-            found.app, connection_id=found.row.connection, fields=fields, secrets=hidden, actor=ACTOR
+            found.app,
+            connection_id=found.row.connection,
+            fields=fields,
+            secrets=hidden,
+            actor=ACTOR,
+            same_account=True,
         )
 
     shown = {name: value for name, value in fields.items() if name not in found.preset}

@@ -95,6 +95,18 @@ async def test_a_connection_that_needs_a_person_is_authorised_again_under_its_id
     assert (row.id, row.status, row.reason) == ("crm-ann", Status.ACTIVE, None)
 
 
+async def test_another_account_doesnt_take_over_a_connection_that_is_to_be_authorised_again(home, ann):
+    await ann.login("code", await home.link("code", id="crm-ann"))
+    home.provider.me = (200, {"id": "u-eve", "name": "Eve Elm"})
+    path = await home.link("code", id="crm-ann")
+    page = await ann.login("code", path)
+    assert "This is another account, Eve Elm, than that of crm-ann: Ann Ash." in page.text
+    assert "or disconnect it first" in page.text
+    assert await home.connections() == {"crm-ann": "Ann Ash"}
+    await home.gateway.vault.disconnect("crm-ann", actor="admin-api")
+    assert "Connected as Eve Elm" in (await ann.login("code", path)).text
+
+
 async def test_the_providers_words_are_shown_with_a_way_to_try_again_and_what_was_typed(home, ann):
     path = await home.link("code")
     asked = await ann.leave(path, region="eu")
