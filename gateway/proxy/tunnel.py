@@ -215,8 +215,9 @@ class Joined:
             self._caller.end_output()
 
     def caller_lost(self) -> None:
-        """End upstream's side too."""
-        self._upstream.close()
+        """End upstream's side too; what it was sent before both had ended still goes out."""
+        if not (self._caller_done and self._upstream_done):
+            self._upstream.close()
 
     def upstream_lost(self) -> None:
         """End the caller's side too."""
@@ -262,5 +263,5 @@ class Joined:
         self._caller.abort()
 
     def _end(self) -> None:
-        self._upstream.close()
+        self._upstream.finish()
         self._caller.close()

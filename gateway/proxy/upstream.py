@@ -20,6 +20,7 @@ from gateway.http.response import ResponseHead, ResponseInvalid, read_response_h
 from gateway.proxy.tls import TlsLayer, Wire
 
 _MAX_IDLE_PER_ORIGIN = 128
+_FLUSH = 10.0  # seconds that a service has to take the last of what was sent to it
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -144,6 +145,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._receiver = None
         if self.wire is not None:
             self.wire.abort()
+
+    def finish(self) -> None:
+        """Close it when what was written has been sent, or after a while."""
+        if self.wire is not None and not self.wire.is_closing():
+            self.wire.close()
+            asyncio.get_running_loop().call_later(_FLUSH, self.close)
 
     def pause_reading(self) -> None:
         """Take no more of the answer for now."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -316,3 +317,30 @@ async def test_a_request_inside_a_tunnel_that_names_another_connection_is_refuse
     assert code(answer) == "request_rejected"
     assert secure.service.requests == []
     await caller.close()
+
+
+async def test_what_a_caller_says_last_arrives_though_upstream_said_goodbye_before(
+    gateway: Gateway, caller: Caller
+) -> None:
+    size = 4_000_000
+    got = 0
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal got
+        writer.write(SWITCH)
+        writer.write_eof()
+        await asyncio.sleep(0.3)
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(100_000):
+                got += len(data)
+        heard.set()
+
+    heard = asyncio.Event()
+    gateway.service.script = [listen]
+    await caller.ask(gateway.request(headers=UPGRADE))
+    assert await caller.rest() == b""
+    await caller.send(b"x" * size)
+    caller.writer.write_eof()
+    async with asyncio.timeout(10):
+        await heard.wait()
+    assert got == size

@@ -1,10 +1,12 @@
 """One upstream connection, its socket played by the test: when it may carry another exchange, and when it ends."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gateway.http.response import ResponseHead
+from gateway.proxy.tunnel import Joined
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
 from tests.proxy.harness import OK
 
@@ -15,6 +17,7 @@ class Wire:
     def __init__(self) -> None:
         self.written = b""
         self.closed = False
+        self.closed_politely = False
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -22,8 +25,14 @@ class Wire:
     def abort(self) -> None:
         self.closed = True
 
+    def close(self) -> None:
+        self.closed_politely = True
+
     def is_closing(self) -> bool:
-        return self.closed
+        return self.closed or self.closed_politely
+
+    def write_eof(self) -> None:
+        """Reading goes on."""
 
     def resume_reading(self) -> None:
         """Nothing is paused here."""
@@ -122,3 +131,19 @@ def test_trailers_without_end_are_a_fault(trailers: bytes) -> None:
         upstream.connection.data_received(trailers[start : start + 100])
     assert upstream.asker.failed == "its header fields are over the limit"
     assert upstream.wire.closed
+
+
+@pytest.mark.parametrize("order", ["upstream first", "caller first"])
+async def test_when_both_halves_of_a_pipe_have_ended_what_was_sent_still_goes_out(order: str) -> None:
+    upstream = Upstream()
+    services: Any = SimpleNamespace(time=lambda: 0.0)
+    caller: Any = SimpleNamespace(end_output=lambda: None, close=lambda: None, write=lambda _: None)
+    exchange: Any = None
+    joined = Joined(caller, upstream.connection, exchange, services)
+    joined.from_caller(b"the last of it")
+    ends = [joined.upstream_ended, joined.caller_ended]
+    for end in ends if order == "upstream first" else reversed(ends):
+        end()
+    joined.caller_lost()
+    assert upstream.wire.closed_politely
+    assert not upstream.wire.closed
