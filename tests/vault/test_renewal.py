@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -291,28 +290,6 @@ async def test_everything_else_backs_off_and_keeps_trying(house: House, vault: V
     row = await vault._store.connections.get("c")
     assert row is not None
     assert (row.failures, row.retry_at, row.reason) == (0, None, None)
-
-
-async def test_a_provider_that_is_down_for_a_minute_is_asked_six_times_and_nothing_is_lost(
-    house: House, vault: Vault
-) -> None:
-    live = await connected(vault)
-    start = house.clock.now = NOW + 3600
-    house.provider.scripted = [down()] * 99
-    schedule: list[float] = []
-    for tick in range(600):
-        house.clock.now = start + tick / 10
-        before = calls(house)
-        current = await vault.live("c")
-        assert current is not None
-        assert (await refused(vault.fresh(current))).code == "refresh_failed"
-        if calls(house) > before:
-            schedule.append(tick / 10)
-    assert len(schedule) == 6, schedule
-    assert all(later - earlier >= 1.5 for earlier, later in pairwise(schedule)), schedule
-    house.provider.scripted = []
-    house.clock.now = start + 120
-    assert authorization(await vault.fresh(live)) == "Bearer at-2-secret"
 
 
 async def test_the_providers_retry_after_is_heeded(house: House, vault: Vault) -> None:
