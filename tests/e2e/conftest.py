@@ -11,6 +11,7 @@ import trustme
 
 from tests.e2e.harness import policies
 from tests.e2e.harness.clients import Route
+from tests.e2e.harness.grants import House
 from tests.e2e.harness.provider import Application, Provider
 from tests.e2e.harness.running import RunningGateway
 from tests.e2e.harness.upstream import Upstream
@@ -118,3 +119,18 @@ def route(gateway, gateway_ca, upstream_ca, upstream_service):
         return Route(entrance=entrance, base=base, ca=gateway_ca, proxy=proxy)
 
     return find
+
+
+@pytest.fixture(scope="session")
+def client_of_all(gateway) -> str:
+    """The token of a client that may use every connection."""
+    return gateway.client("client-of-all", "*")
+
+
+@pytest.fixture
+def house(gateway, gateway_ca, provider, upstream, client_of_all) -> Iterator[House]:
+    """The running gateway with its provider and its upstream, for people who connect."""
+    made = House(gateway=gateway, provider=provider, upstream=upstream, ca=gateway_ca, client=client_of_all)
+    yield made
+    for one in made.visitors:
+        one.close()

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 
 PROJECT = Path(__file__).parents[1] / "oauth_server"
 NOT_PROXIED = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -20,6 +21,15 @@ class Application:
 
     client_id: str
     client_secret: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """Somebody with an account at the provider."""
+
+    username: str
+    password: str
+    name: str
 
 
 class Provider:
@@ -51,6 +61,15 @@ class Provider:
         return f"http://127.0.0.1:{self.port}/o/token/"
 
     @property
+    def login_url(self) -> str:
+        """Where people sign in. Another site than the gateway's 127.0.0.1, so that browsers treat it as one."""
+        return f"http://localhost:{self.port}/o/authorize/"
+
+    @property
+    def me_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api/me/"
+
+    @property
     def revoke_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/o/revoke_token/"
 
@@ -65,6 +84,18 @@ class Provider:
         self.secrets.add(made.client_secret)
         return made
 
+    def create_person(self, name: str) -> Person:
+        """Add a person whose username nobody else has."""
+        username = name.partition(" ")[0].lower() + f"-{token_hex(4)}"
+        made = Person(username=username, password=f"pw+{token_hex(12)}/&", name=name)
+        self.ask("create_user", username=made.username, password=made.password, name=name)
+        self.secrets.add(made.password)
+        return made
+
+    def all_secrets(self) -> set[str]:
+        """Return every secret that was issued here, or sent here, until now."""
+        return self.secrets | set(self.ask("secrets")["secrets"])
+
     def calls(self, application: Application, *, at_least: int = 0, answered: int = 0) -> int:
         """Return how many token calls the application has made, after waiting for as many as asked for."""
         return self.ask("calls", client_id=application.client_id, at_least=at_least, answered=answered)["calls"]
@@ -76,6 +107,10 @@ class Provider:
 
     def tokens(self, application: Application) -> list[str]:
         return self.ask("tokens", client_id=application.client_id)["tokens"]
+
+    def refresh_tokens(self, application: Application) -> list[str]:
+        """Return the refresh tokens that may still be used."""
+        return self.ask("refresh_tokens", client_id=application.client_id)["tokens"]
 
     def in_force(self, token: str) -> bool:
         """Say whether a resource server should take this token now. Read straight from the provider's database."""

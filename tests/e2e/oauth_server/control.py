@@ -1,18 +1,22 @@
 """What a test may ask of the provider besides OAuth: applications, revocation behind a client's back, held calls.
 
-The token endpoint itself is django-oauth-toolkit's, untouched; a middleware in front of it counts the calls of each
-client id and can hold them until they are let go.
+The endpoints themselves are django-oauth-toolkit's, untouched; a middleware in front of them counts the token calls of
+each client id, can hold them until they are let go, and remembers every secret that was sent, for the search for them.
+`me` is the API that a token opens.
 """
 
 import base64
 import json
 import threading
 from collections import Counter
+from datetime import timedelta
 from urllib.parse import unquote
 
 from django.http import JsonResponse
 
 TOKEN_PATH = "/o/token/"
+REVOKE_PATH = "/o/revoke_token/"
+SECRET_PARAMS = ("code", "code_verifier", "refresh_token", "password", "token", "client_secret")
 LONGEST_WAIT = 20.0
 
 _changed = threading.Condition()
@@ -20,6 +24,7 @@ _calls: Counter[str] = Counter()
 _answered: Counter[str] = Counter()
 _held: set[str] = set()
 _lifetimes: dict[str, int] = {}
+_sent: set[str] = set()
 
 
 def lifetime(request):
@@ -35,12 +40,14 @@ def _client_id(request):
 
 
 class TokenCalls:
-    """Counts the token endpoint's calls and holds those of clients that a test holds."""
+    """Counts the token endpoint's calls, holds those of clients that a test holds, and notes the secrets sent."""
 
     def __init__(self, get_response):
         self.get_response = get_response
 
     def __call__(self, request):
+        if request.path in (TOKEN_PATH, REVOKE_PATH):
+            _sent.update(request.POST[name] for name in SECRET_PARAMS if request.POST.get(name))
         if request.path != TOKEN_PATH:
             return self.get_response(request)
         client_id = _client_id(request)
@@ -53,6 +60,19 @@ class TokenCalls:
             _answered[client_id] += 1
             _changed.notify_all()
         return response
+
+
+def me(request):
+    """Say whose token this is: a person's, or an application's own. Needs the scope `read` (RFC 6750)."""
+    from oauth2_provider.oauth2_backends import get_oauthlib_core  # noqa: PLC0415 - needs the app registry
+
+    valid, asked = get_oauthlib_core().verify_request(request, scopes=["read"])
+    if not valid:
+        return JsonResponse({"error": "invalid_token"}, status=401)
+    if asked.user is None:
+        return JsonResponse({"id": f"app-{asked.client.pk}", "profile": {"real_name": asked.client.name}})
+    person = asked.user
+    return JsonResponse({"id": f"user-{person.pk}", "profile": {"real_name": person.get_full_name()}})
 
 
 def control(request, action):
@@ -87,18 +107,26 @@ def delete_application(*, client_id):
     return {"deleted": Application.objects.filter(client_id=client_id).delete()[0]}
 
 
-def create_user(*, username, password):
-    """Add a person who can sign in at the provider."""
+def create_user(*, username, password, name=""):
+    """Add a person who can sign in at the provider. `name` is the person's full name."""
     from django.contrib.auth.models import User  # noqa: PLC0415 - as above
 
-    return {"id": User.objects.create_user(username, password=password).pk}
+    first, _, last = name.partition(" ")
+    return {"id": User.objects.create_user(username, password=password, first_name=first, last_name=last).pk}
 
 
 def revoke(*, client_id):
-    """Revoke every access token of an application, as a person does on the provider's own pages."""
+    """End every access token of an application at once, as a person does on the provider's own pages.
+
+    One that has a refresh token is dated back, not deleted: django-oauth-toolkit takes the refresh token of a deleted
+    one for an orphan, and here it shall stay good.
+    """
+    from django.utils import timezone  # noqa: PLC0415 - as above
     from oauth2_provider.models import AccessToken  # noqa: PLC0415 - as above
 
-    return {"revoked": AccessToken.objects.filter(application__client_id=client_id).delete()[0]}
+    found = AccessToken.objects.filter(application__client_id=client_id)
+    dated_back = found.filter(refresh_token__isnull=False).update(expires=timezone.now() - timedelta(seconds=1))
+    return {"revoked": dated_back + found.filter(refresh_token__isnull=True).delete()[0]}
 
 
 def tokens(*, client_id=None):
@@ -109,6 +137,30 @@ def tokens(*, client_id=None):
         AccessToken.objects.all() if client_id is None else AccessToken.objects.filter(application__client_id=client_id)
     )
     return {"tokens": list(found.values_list("token", flat=True))}
+
+
+def refresh_tokens(*, client_id):
+    """List an application's refresh tokens that may still be used."""
+    from oauth2_provider.models import RefreshToken  # noqa: PLC0415 - as above
+
+    found = RefreshToken.objects.filter(application__client_id=client_id, revoked__isnull=True)
+    return {"tokens": list(found.values_list("token", flat=True))}
+
+
+def forget_refresh_tokens(*, client_id):
+    """Drop every refresh token of an application: the next refresh is an `invalid_grant`."""
+    from oauth2_provider.models import RefreshToken  # noqa: PLC0415 - as above
+
+    return {"forgotten": RefreshToken.objects.filter(application__client_id=client_id).delete()[0]}
+
+
+def secrets():
+    """List everything secret that was ever issued or sent here: tokens, codes, verifiers, passwords."""
+    from oauth2_provider.models import AccessToken, Grant, RefreshToken  # noqa: PLC0415 - as above
+
+    for model, column in ((AccessToken, "token"), (RefreshToken, "token"), (Grant, "code")):
+        _sent.update(model.objects.values_list(column, flat=True))
+    return {"secrets": sorted(_sent)}
 
 
 def hold(*, client_id):
@@ -135,5 +187,9 @@ def calls(*, client_id, at_least=0, answered=0):
 
 ACTIONS = {
     action.__name__: action
-    for action in (create_application, delete_application, create_user, revoke, tokens, hold, release, calls)
+    for action in (
+        *(create_application, delete_application, create_user),
+        *(tokens, refresh_tokens, forget_refresh_tokens, revoke, secrets),
+        *(hold, release, calls),
+    )
 }

@@ -1,4 +1,4 @@
-"""The provider's addresses: OAuth under /o/, signing in under /accounts/, a test's wishes under /control/."""
+"""The provider's addresses: OAuth under /o/, signing in under /accounts/, its API, a test's wishes under /control/."""
 
 import control
 from django.contrib.auth.views import LoginView
@@ -7,5 +7,6 @@ from django.urls import include, path
 urlpatterns = [
     path("o/", include("oauth2_provider.urls", namespace="oauth2_provider")),
     path("accounts/login/", LoginView.as_view(template_name="login.html")),
+    path("api/me/", control.me),
     path("control/<str:action>/", control.control),
 ]
