@@ -268,12 +268,15 @@ async def test_an_upgrade_that_upstream_declines_ends_the_connection_behind_its_
     assert len(gateway.service.requests) == 1
 
 
-async def test_h2c_is_never_offered_upstream_and_the_request_goes_on_without(gateway: Gateway, caller: Caller) -> None:
-    headers = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+@pytest.mark.parametrize("protocol", [b"h2c", b"HTTP/2.0", b"TLS/1.2, HTTP/1.1", b"websocket, h2c"])
+async def test_what_would_hide_requests_is_never_offered_upstream_and_the_request_goes_on_without(
+    gateway: Gateway, caller: Caller, protocol: bytes
+) -> None:
+    headers = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAMAAABk\r\n" % protocol
     await caller.send(gateway.request(headers=headers) + gateway.request())
     assert (await caller.receive()).endswith(b"ok")
     assert (await caller.receive()).endswith(b"ok")
-    assert not any(b"h2c" in request or b"HTTP2" in request for request in gateway.service.requests)
+    assert not any(b"Upgrade" in request or b"HTTP2" in request for request in gateway.service.requests)
 
 
 async def test_a_joined_connection_is_cut_when_its_client_is_revoked(gateway: Gateway, caller: Caller) -> None:
