@@ -20,6 +20,7 @@ from gateway.admin.services import Services
 from gateway.errors import ClientError, Refusal
 from gateway.policy.fields import validate_fields
 from gateway.policy.model import Policy
+from gateway.store.links import KEPT
 from gateway.store.rows import LinkRow
 from gateway.vault.connecting import CONNECTION_ID
 
@@ -30,8 +31,6 @@ CLAIM = 120.0
 """Seconds after which a claim lapses, should its holder die: the calls under it take 40 at most."""
 GRACE = 600.0
 """Seconds after a link's end in which a login that was begun in time may still come back."""
-KEPT = 86_400.0
-"""Seconds for which an expired link is still known, so that who opens it reads that it has expired."""
 _TABLE = "connect_links"
 
 

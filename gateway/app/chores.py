@@ -8,6 +8,7 @@ import structlog
 from gateway.app.compose import Gateway
 from gateway.errors import GatewayError, StoreError
 from gateway.proxy.access_log import AccessLog, Entry
+from gateway.store.links import KEPT
 from gateway.store.rows import RequestRow
 
 FLUSH_SECONDS = 1.0
@@ -66,10 +67,14 @@ async def flush(gateway: Gateway, entries: list[Entry]) -> None:
 
 
 async def _prune(gateway: Gateway) -> None:
+    """Remove what nobody needs any more: old entries of the log, links, and logins that nobody came back from."""
+    now = gateway.clock()
     try:
         await gateway.store.requests.prune(keep=KEEP)
+        await gateway.store.logins.prune(before=now)
+        await gateway.store.links.prune(before=now - KEPT)
     except GatewayError as error:
-        log.warning("requests.not_pruned", detail=error.refusal.detail)
+        log.warning("store.not_pruned", detail=error.refusal.detail)
 
 
 def _used(entries: Iterable[Entry]) -> tuple[str, ...]:

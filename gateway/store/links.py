@@ -8,6 +8,9 @@ from gateway.store.database import Database
 from gateway.store.rows import LinkRow
 from gateway.store.tables import connect_links
 
+KEPT = 86_400.0
+"""Seconds for which an expired link is still known, so that who opens it reads that it has expired."""
+
 
 class Links:
     """The queries on connect links."""
@@ -50,8 +53,8 @@ class Links:
         return None if row is None else LinkRow(**row)
 
     async def use(self, token_hash: bytes, *, claim: str, now: float, outcome: bytes) -> bool:
-        """Use a claimed link up. False: the claim had lapsed and is somebody else's."""
-        return await self._end(token_hash, claim, used_at=now, outcome=outcome)
+        """Use a claimed link up; what was filled in beforehand goes. False: the claim had lapsed."""
+        return await self._end(token_hash, claim, used_at=now, outcome=outcome, fields=None)
 
     async def release(self, token_hash: bytes, *, claim: str, outcome: bytes) -> bool:
         """Give a claimed link back, still good, with how the try ended. False: as for `use`."""

@@ -127,9 +127,7 @@ class FakeVault:
         fields: Mapping[str, str],
         secrets: Mapping[str, Secret],
         actor: str,
-        same_account: bool = False,
     ) -> Connected:
-        assert same_account is (actor == "connect-link")
         self.calls.append(("connect", app, connection_id, dict(fields), dict(secrets), actor))
         if self.refuses:
             raise self.refuses

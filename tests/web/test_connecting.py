@@ -1,9 +1,11 @@
 """Every grant, from the link to the row in the store and the words on the page, against a provider on loopback."""
 
 import base64
+import hashlib
 
 import pytest
 
+from gateway.app import chores
 from gateway.store.rows import Status
 from tests.web.browser import House, house
 from tests.web.provider import CLIENT_SECRET, CODE, TOKENS
@@ -148,6 +150,14 @@ async def test_a_client_secret_that_nobody_has_set_is_said_before_anybody_is_sen
     answer = await ann.send(await home.link("unset"))
     assert answer.status == 422
     assert "The secret client_id of the app unset is not set." in answer.text
+
+
+async def test_what_was_typed_before_a_login_that_nobody_came_back_from_doesnt_stay(home, ann):
+    asked = await ann.leave(await home.link("code"))
+    hashed = hashlib.sha256(asked["state"].encode()).digest()
+    home.gateway.now += 601
+    await chores._prune(home.gateway)
+    assert await home.store.logins.take(hashed) is None
 
 
 # Implicit.
