@@ -9,10 +9,13 @@ the exchange to the caller.
     caller       the caller's side: parses requests, answers, lets each wait its turn
     entrances    absolute-form, CONNECT, path-style: target and tag of a request (pure)
     exchange     the one pipeline: admit, decide, inject, send, refresh and replay, relay
+    outgoing     a request as it goes upstream (pure)
+    held         a 401 that waits for the refresh
     admission    who is calling, and may they use that connection
     relay        how an answer goes back: framing, scrubbing, Location
     content      a request's content on its way, kept while it may be needed again
-    upstream     upstream's side: one connection, and the pool of idle ones
+    upstream     one connection to a service
+    pool         the idle ones, and the way to new ones
     tunnel       what happens behind a CONNECT's 200, and behind a 101
     tls          TLS over any transport, either side
     certs        the gateway's own certificate authority

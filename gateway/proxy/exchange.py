@@ -15,17 +15,19 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from gateway.errors import GatewayError, Refusal
-from gateway.http.request import RequestHead, forwarded_head, may_be_nominated
+from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
-from gateway.http.target import Target, TargetInvalid, parse_target
+from gateway.http.target import Target
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
-from gateway.policy.merge import BodyInvalid, merge_body, merge_query, mergeable
+from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry
 from gateway.proxy.admission import admit, not_permitted
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import Entrance, Route
+from gateway.proxy.held import Held
+from gateway.proxy.outgoing import behind_base_url, body_too_large, outgoing_head, rewritten_body
 from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations, scrubbed_head
 from gateway.proxy.services import Services
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 _UNAUTHORIZED = 401
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _Args = TypeVarTuple("_Args")
-_SEES_PARTS = frozenset({b"accept-encoding", b"range", b"if-range"})  # a secret cut in parts would not be found
-_MAX_HELD = 64 * 1024  # bytes of a 401's content that wait while the token is refreshed
 
 
 class Exchange:
@@ -63,10 +63,7 @@ class Exchange:
         self._upstream: UpstreamConnection | None = None
         self._relay: Relay | None = None
         self._status = 0
-        self._held: list[bytes] | None = None  # a 401's content, while we see to the token
-        self._held_head: ResponseHead | None = None
-        self._held_size = 0
-        self._cut_off = False  # upstream left before the held answer was complete
+        self._held: Held | None = None  # a 401, while we see to the token
         self._replayed = False
         self._retried = False
         self._upgrading = False
@@ -164,14 +161,14 @@ class Exchange:
             return
         limit = self._services.settings.limits.rewrite_bytes
         if (self.head.content_length or 0) > limit:
-            self._refuse(_too_large(limit))
+            self._refuse(body_too_large(limit))
             return
         if self.head.expects_continue and not content.complete and self.head.version == "1.1":
             self._caller.write(CONTINUE)
 
         def collected(body: bytes | None) -> None:
             if body is None:
-                self._refuse(_too_large(limit))
+                self._refuse(body_too_large(limit))
             elif not self._ended:
                 self._gathered = body
                 self._rewrite(injection, body)
@@ -179,17 +176,11 @@ class Exchange:
         content.flow_to(Collector(limit=limit, done=collected))
 
     def _rewrite(self, injection: Injection, body: bytes) -> None:
-        if self.head.content_encoding not in {None, b"identity"}:
-            detail = "The body is compressed, and parameters must be added to it."
-            self._refuse(Refusal(code="request_rejected", detail=detail, hint="Send it without Content-Encoding."))
+        rewritten = rewritten_body(self.head, injection, body)
+        if isinstance(rewritten, Refusal):
+            self._refuse(rewritten)
             return
-        try:
-            merged = merge_body(injection, self.head.content_type, body)
-        except BodyInvalid as error:
-            detail = f"The body can't take the policy's parameters: {error}."
-            self._refuse(Refusal(code="request_rejected", detail=detail))
-            return
-        self._body = body if merged is None else merged
+        self._body = rewritten
         self._send()
 
     # Send.
@@ -220,29 +211,19 @@ class Exchange:
             return
         self._upstream = connection
         self._upgrading = head.upgrade is not None and self._caller.upgrade_offered(head)
-        injection = live.injection
         length = head.content_length if self._body is None else len(self._body)
-        request_target = target.path
-        query = merge_query(injection, target.query) if injection.query else target.query
-        if query is not None:
-            request_target = f"{target.path}?{query}"
-        drop = injection.header_names | self._route.drop if self._route.drop else injection.header_names
-        injected = injection.header_lines
-        if live.scrub_body:
-            drop, injected = drop | _SEES_PARTS, injected + b"Accept-Encoding: identity\r\n"
-        if self._body is not None and head.expects_continue:
-            drop = drop | {b"expect"}
         connection.ask(
             self,
             method=head.method,
-            head=forwarded_head(
+            head=outgoing_head(
                 head,
-                request_target=request_target,
-                authority=target.authority,
-                content_length=length,
-                drop=drop,
-                injected=injected + self._services.via,
+                target,
+                live,
+                live.injection,
+                drop=self._route.drop,
+                body=self._body,
                 upgrade=head.upgrade if self._upgrading else None,
+                via=self._services.via,
             ),
             content=length != 0,
             chunked=length is None,
@@ -279,11 +260,8 @@ class Exchange:
         self._received += len(data)
         if self._relay is not None:
             self._caller.relay(self._relay.content(data))
-        elif self._held is not None:
-            self._held.append(data)
-            self._held_size += len(data)
-            if self._held_size > _MAX_HELD and self._upstream is not None:
-                self._upstream.pause_reading()
+        elif self._held is not None and not self._held.add(data) and self._upstream is not None:
+            self._upstream.pause_reading()
 
     def response_ended(self) -> None:
         """Take the end of an answer, or of upstream's half of a tunnel."""
@@ -300,7 +278,7 @@ class Exchange:
         if self._ended:
             return
         if self._held is not None:
-            self._cut_off = True
+            self._held.cut_off = True
         elif self._relay is not None:
             self._cut()
         elif connection is not None and connection.used and not answered and self._may_retry():
@@ -387,7 +365,7 @@ class Exchange:
             self._services.background(self._services.vault.after_401(live))
             self._relay_head(head)
             return
-        self._held, self._held_head = [], head
+        self._held = Held(head)
         if self.content is not None and self._body is None:
             self.content.hold()
         self._later(self._refresh_and_replay, live)
@@ -396,25 +374,24 @@ class Exchange:
         self._replayed = True
         fresh = await self._services.vault.after_401(live)
         held, self._held = self._held, None
-        head, self._held_head = self._held_head, None
-        if self._ended or head is None or held is None:
+        if self._ended or held is None:
             return
         if fresh is None:
-            self._relay_held(head, held)
+            self._relay_held(held)
             return
         connection, self._upstream = self._upstream, None
         if connection is not None:
             connection.close()
-        self._received, self._cut_off = 0, False
+        self._received = 0
         self._decide(fresh)  # the policy may have changed in between, too
 
-    def _relay_held(self, head: ResponseHead, pieces: list[bytes]) -> None:
-        self._relay_head(head)
+    def _relay_held(self, held: Held) -> None:
+        self._relay_head(held.head)
         if self._relay is None:
             return
-        for piece in pieces:
+        for piece in held.pieces:
             self._caller.relay(self._relay.content(piece))
-        if self._cut_off:
+        if held.cut_off:
             self._cut()
         elif self._upstream is None:
             self.response_ended()
@@ -512,19 +489,3 @@ class Exchange:
                 self._replayed,
             )
         )
-
-
-def behind_base_url(relative: str, live: Live) -> Target | Refusal:
-    """Return the target of a path-style call without a host: what follows is put behind the policy's base URL."""
-    if live.base_url is None:
-        detail = f"The policy of {live.app} has no base_url, so a path alone leads nowhere."
-        return Refusal(code="target_invalid", detail=detail, hint="Call /c/<connection>/https://host/path.")
-    try:
-        return parse_target(live.base_url.rstrip("/") + relative)
-    except TargetInvalid as reason:
-        return Refusal(code="target_invalid", detail=f"The target can't be used: {reason}.")
-
-
-def _too_large(limit: int) -> Refusal:
-    detail = f"The policy adds parameters to the body, which may have {limit} bytes at most."
-    return Refusal(code="request_too_large", detail=detail, hint="limits.rewrite_bytes in the configuration sets this.")

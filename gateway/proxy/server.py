@@ -22,8 +22,8 @@ from gateway.proxy.access_log import AccessLog
 from gateway.proxy.caller import CallerConnection
 from gateway.proxy.certs import Authority
 from gateway.proxy.entrances import Tunnel
+from gateway.proxy.pool import Pool
 from gateway.proxy.services import Services
-from gateway.proxy.upstream import Pool
 from gateway.settings import Settings
 from gateway.vault import Vault
 

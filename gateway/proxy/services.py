@@ -8,7 +8,7 @@ from gateway.access import Access
 from gateway.metrics import Metrics
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority
-from gateway.proxy.upstream import Pool
+from gateway.proxy.pool import Pool
 from gateway.settings import Settings
 from gateway.vault import Vault
 

@@ -10,7 +10,8 @@ import trustme
 
 from gateway.egress import Egress
 from gateway.errors import UpstreamError
-from gateway.proxy.upstream import Pool, PoolKey
+from gateway.proxy.pool import Pool
+from gateway.proxy.upstream import PoolKey
 
 
 @pytest.fixture

@@ -1,0 +1,76 @@
+"""A request as it goes upstream: where to, with which fields, with what content.
+
+Pure: what came from the caller and what the policy adds in, bytes or a `Refusal` out.
+"""
+
+from gateway.errors import Refusal
+from gateway.http.request import RequestHead, forwarded_head
+from gateway.http.target import Target, TargetInvalid, parse_target
+from gateway.policy.inject import Injection
+from gateway.policy.merge import BodyInvalid, merge_body, merge_query
+from gateway.vault import Live
+
+_SEES_PARTS = frozenset({b"accept-encoding", b"range", b"if-range"})  # a secret cut in parts would not be found
+_EXPECT = frozenset({b"expect"})
+
+
+def behind_base_url(relative: str, live: Live) -> Target | Refusal:
+    """Return the target of a path-style call without a host: what follows is put behind the policy's base URL."""
+    if live.base_url is None:
+        detail = f"The policy of {live.app} has no base_url, so a path alone leads nowhere."
+        return Refusal(code="target_invalid", detail=detail, hint="Call /c/<connection>/https://host/path.")
+    try:
+        return parse_target(live.base_url.rstrip("/") + relative)
+    except TargetInvalid as reason:
+        return Refusal(code="target_invalid", detail=f"The target can't be used: {reason}.")
+
+
+def rewritten_body(head: RequestHead, injection: Injection, body: bytes) -> bytes | Refusal:
+    """Return the whole content with the policy's parameters in it."""
+    if head.content_encoding not in {None, b"identity"}:
+        detail = "The body is compressed, and parameters must be added to it."
+        return Refusal(code="request_rejected", detail=detail, hint="Send it without Content-Encoding.")
+    try:
+        merged = merge_body(injection, head.content_type, body)
+    except BodyInvalid as error:
+        return Refusal(code="request_rejected", detail=f"The body can't take the policy's parameters: {error}.")
+    return body if merged is None else merged
+
+
+def body_too_large(limit: int) -> Refusal:
+    """Refuse content that is too long to be rewritten."""
+    detail = f"The policy adds parameters to the body, which may have {limit} bytes at most."
+    return Refusal(code="request_too_large", detail=detail, hint="limits.rewrite_bytes in the configuration sets this.")
+
+
+def outgoing_head(
+    head: RequestHead,
+    target: Target,
+    live: Live,
+    injection: Injection,
+    *,
+    drop: frozenset[bytes],
+    body: bytes | None,
+    upgrade: bytes | None,
+    via: bytes,
+) -> bytes:
+    """Return the request line and the fields. `body` is the rewritten content, None: the caller's as it comes."""
+    request_target = target.path
+    query = merge_query(injection, target.query) if injection.query else target.query
+    if query is not None:
+        request_target = f"{target.path}?{query}"
+    drop = injection.header_names | drop if drop else injection.header_names
+    injected = injection.header_lines
+    if live.scrub_body:
+        drop, injected = drop | _SEES_PARTS, injected + b"Accept-Encoding: identity\r\n"
+    if body is not None and head.expects_continue:
+        drop |= _EXPECT
+    return forwarded_head(
+        head,
+        request_target=request_target,
+        authority=target.authority,
+        content_length=head.content_length if body is None else len(body),
+        drop=drop,
+        injected=injected + via,
+        upgrade=upgrade,
+    )
