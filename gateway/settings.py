@@ -76,7 +76,11 @@ class Listen:
 
 
 def _listen(value: Any) -> Any:
-    return Listen.parse(value) if isinstance(value, str) else value
+    if isinstance(value, Listen):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not an address; write it as a text, such as \"127.0.0.1:8080\"")  # noqa: TRY004 - as below
+    return Listen.parse(value)
 
 
 def _networks(value: Any) -> Any:
@@ -87,7 +91,15 @@ def _networks(value: Any) -> Any:
         )
     if not isinstance(value, list | tuple):
         raise ValueError('write a list of networks, such as ["127.0.0.1/32"]')  # noqa: TRY004 - pydantic collects ValueError
-    return tuple(_network(one) for one in value)
+    read, wrong = [], []
+    for one in value:
+        try:
+            read.append(_network(one))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return tuple(read)
 
 
 def _network(value: Any) -> Any:

@@ -178,6 +178,19 @@ CASES = {
             "write a network such as 10.1.0.0/16, or one address as 127.0.0.1/32"
         ),
     ),
+    "an address that is a number": (
+        "[proxy]\nlisten = 5",
+        'config.toml: proxy.listen: 5 is not an address; write it as a text, such as "127.0.0.1:8080"',
+    ),
+    "two wrong networks, both named": (
+        "[egress]\nallow_networks = ['x', '10.0.0.0/8', 'y']",
+        (
+            "config.toml: egress.allow_networks: 'x' does not appear to be an IPv4 or IPv6 network; "
+            "write a network such as 10.1.0.0/16, or one address as 127.0.0.1/32; "
+            "'y' does not appear to be an IPv4 or IPv6 network; "
+            "write a network such as 10.1.0.0/16, or one address as 127.0.0.1/32"
+        ),
+    ),
     "networks that are a number": (
         "[egress]\nallow_networks = 3",
         'config.toml: egress.allow_networks: write a list of networks, such as ["127.0.0.1/32"]',

@@ -10,6 +10,7 @@ from gateway.errors import AuthorizationServerError, ClientError, PolicyError, R
 from gateway.oauth.answer import TokenAnswer, TokenRefused
 from gateway.policy.context import Context
 from gateway.policy.fields import validate_fields
+from gateway.policy.inject import render
 from gateway.policy.model import Grant, Policy
 from gateway.policy.template import MissingValue
 from gateway.secret import Secret
@@ -50,7 +51,6 @@ class _Draft:
     expires_at: float | None
     actor: str
     policy: Policy
-    same_account: bool
 
 
 class Connecting:
@@ -84,7 +84,6 @@ class Connecting:
         given: Mapping[str, str],
         actor: str,
         answer: TokenAnswer | None = None,
-        same_account: bool = False,
     ) -> Connected:
         """Connect an account; nothing is written unless everything went well.
 
@@ -116,7 +115,6 @@ class Connecting:
             expires_at=answer.expires_at if answer else None,
             actor=actor,
             policy=policy,
-            same_account=same_account,
         )
         return await self._write(draft, draft_id)
 
@@ -157,6 +155,13 @@ class Connecting:
         credentials = replace(credentials, test=result.data)
         context = credentials.context(policy, fields, draft_id)
         try:
+            if policy.test is None:  # else the test call has shown it
+                await asyncio.to_thread(render, policy, context)
+        except ValueError as error:
+            detail = f"What {policy.name} needs in every request can't be made: {error}."
+            hint = f"Nothing was connected. Check what was filled in, and policies/{app}.toml."
+            raise PolicyError(Refusal(code="invalid", detail=detail, hint=hint)) from error
+        try:
             label, unique_id = await asyncio.to_thread(_names, policy, context)  # a script may take 50 ms
         except MissingValue as error:
             detail = f"The policy of {app} can't tell accounts apart: {error}, and connection.unique_id needs it."
@@ -171,7 +176,7 @@ class Connecting:
         for _ in range(TRIES):
             target = await self._connections.find(draft.app, draft.unique_id) if draft.unique_id else None
             target_id = target.id if target else draft.wanted
-            if target is None and draft.same_account:
+            if target is None:
                 await self._raise_if_anothers(draft)
             try:
                 if target_id is not None and await self._update(target_id, draft):

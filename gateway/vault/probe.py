@@ -97,7 +97,8 @@ def _judge(test: TestCall, answer: Answer, secrets: tuple[Secret, ...]) -> TestR
     expected = answer.status in test.expect.status if test.expect.status else answer.status in _OK
     if not expected:
         words = provider_message(data, None, secrets) if data is not None else _text(answer, secrets)
-        message = f"The test call answered {answer.status}" + (f": {words}" if words else ".")
+        wanted = f" (expected {' or '.join(map(str, test.expect.status))})" if test.expect.status else ""
+        message = f"The test call answered {answer.status}{wanted}" + (f": {words}" if words else ".")
         return TestResult(ok=False, status=answer.status, message=message)
     if test.expect.path is not None and dig(data, test.expect.path) is None:
         words = provider_message(data, None, secrets) if data is not None else None

@@ -205,13 +205,12 @@ class Vault:
         secrets: Mapping[str, Secret | str] | None = None,
         actor: str,
         answer: TokenAnswer | None = None,
-        same_account: bool = False,
     ) -> Connected:
         """Connect an account, or an account again; nothing is stored unless token and test call went well.
 
         `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment; without it
-        the grant must need no browser. `same_account`: a connection that is there under this id isn't given to another
-        account. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid` with the fields'
+        the grant must need no browser. A connection that is there under this id isn't given to another account; a
+        disconnected one may be. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid` with the fields'
         errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
         """
         given = dict(fields or {})
@@ -226,7 +225,6 @@ class Vault:
                 given=given,
                 actor=actor,
                 answer=answer,
-                same_account=same_account,
             )
             self._lives.forget(done.row.id)
             return done

@@ -111,7 +111,6 @@ async def _finish(request: web.Request, app: str, pairs: Iterable[tuple[str, str
             secrets=taken.secrets,
             actor=ACTOR,
             answer=answer,
-            same_account=True,
         )
 
     await attempt(services, link, session, begun=taken.begun, typed=taken.fields, work=work)

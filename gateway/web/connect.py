@@ -94,7 +94,6 @@ async def _connect(
             fields=fields,
             secrets=hidden,
             actor=ACTOR,
-            same_account=True,
         )
 
     shown = {name: value for name, value in fields.items() if name not in found.preset}

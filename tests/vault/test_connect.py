@@ -90,10 +90,10 @@ async def test_the_same_id_of_the_same_app_is_authorised_again(house: House, vau
     assert live is not None
     house.provider.scripted = [as_json(400, error="invalid_grant")]
     await refused(vault.after_401(live), AuthorizationServerError)
-    house.provider.me = as_json(200, id="u2", name="Jane Doe")
+    house.provider.me = as_json(200, id="u1", name="Jane Doe")
     again = await vault.connect("legacy", connection_id="c", fields=ANN, actor="ann")
     assert not again.created
-    assert (again.row.id, again.row.unique_id, again.row.status) == ("c", "u2", Status.ACTIVE)
+    assert (again.row.id, again.row.label, again.row.status) == ("c", "Jane Doe", Status.ACTIVE)
     assert (again.row.reason, again.row.created_at) == (None, first.row.created_at)
     live = await vault.live("c")
     assert live is not None
@@ -125,7 +125,7 @@ async def test_a_test_call_that_fails_leaves_nothing_and_shows_status_and_messag
 ) -> None:
     house.provider.me = as_json(403, message="Token at-1-secret of client-s3cret\r\nhas no scope")
     refusal = await refused(vault.connect("example", connection_id="c", fields=CLIENT, actor="ann"))
-    assert refusal.detail == "The test call answered 403: Token *** of *** has no scope"
+    assert refusal.detail == "The test call answered 403 (expected 200): Token *** of *** has no scope"
     assert await vault._store.connections.get("c") is None
 
 
@@ -141,13 +141,13 @@ async def test_a_test_call_that_fails_leaves_the_connection_that_was_there_as_it
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (as_json(201, id="u1"), "The test call answered 201."),
+        (as_json(201, id="u1"), "The test call answered 201 (expected 200)."),
         (as_json(200, name="x"), "The test call answered 200 without a value at 'id'."),
         (as_json(200, error="no such user"), "The test call answered 200 without a value at 'id'."),
         (Answer(status=200, body=b"<html>"), "The test call answered 200 without a value at 'id'."),
         (
             Answer(status=401, headers={"content-type": "text/plain"}, body=b"bad at-1-secret"),
-            "The test call answered 401: bad ***",
+            "The test call answered 401 (expected 200): bad ***",
         ),
     ],
     ids=["status", "path", "error", "html", "text"],
@@ -185,6 +185,24 @@ async def test_a_missing_label_is_no_reason_to_fail(house: House, vault: Vault) 
     house.provider.me = as_json(200, id="u1")
     done = await vault.connect("example", connection_id="c", fields=CLIENT, actor="ann")
     assert done.row.label == "c"
+
+
+async def test_another_account_is_not_put_behind_an_id_that_programs_use(house: House, vault: Vault) -> None:
+    before = await vault.connect("example", connection_id="c", fields=CLIENT, actor="ann")
+    house.provider.me = as_json(200, id="u2", name="Jane Roe")
+    refusal = await refused(vault.connect("example", connection_id="c", fields=CLIENT, actor="ann"))
+    assert refusal.code == "conflict"
+    assert "Jane Roe" in refusal.detail
+    assert "c: John Doe" in refusal.detail
+    assert await vault._store.connections.get("c") == before.row
+
+
+async def test_what_every_request_needs_is_made_once_before_connected_is_said(house: House, vault: Vault) -> None:
+    text = CLIENT_CREDENTIALS.partition("[test]")[0] + '[inject.headers]\nX-A = { js = "throw new Error(1)" }\n'
+    house.policies.put("example", text)
+    refusal = await refused(vault.connect("example", fields=CLIENT, actor="ann"), PolicyError)
+    assert "inject.headers.X-A" in refusal.detail
+    assert await vault._store.connections.count() == 0
 
 
 async def test_a_label_is_masked_where_the_policy_says_so(house: House, vault: Vault) -> None:
@@ -261,7 +279,11 @@ async def test_the_test_call_by_hand_refreshes_if_it_must(house: House, vault: V
     assert (await vault.test("c")).ok
     house.provider.me = as_json(401, message="expired")
     result = await vault.test("c")
-    assert (result.ok, result.status, result.message) == (False, 401, "The test call answered 401: expired")
+    assert (result.ok, result.status, result.message) == (
+        False,
+        401,
+        "The test call answered 401 (expected 200): expired",
+    )
     assert len(house.provider.token_calls) == 2
     assert dict(house.provider.tested[-1].headers)["Authorization"] == "Bearer at-2-secret"
     assert (await refused(vault.test("nothing"))).code == "not_found"

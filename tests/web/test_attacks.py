@@ -345,9 +345,9 @@ async def test_a_fragment_from_another_issuer(home, ann):
 @pytest.mark.parametrize(
     ("me", "words"),
     [
-        ((401, {"error": {"message": "Bad credentials"}}), "The test call answered 401: Bad credentials"),
+        ((401, {"error": {"message": "Bad credentials"}}), "The test call answered 401 (expected 200): Bad credentials"),
         ((200, {"name": "no id"}), "The test call answered 200 without a value at &#39;id&#39;."),
-        ((302, {}), "The test call answered 302."),
+        ((302, {}), "The test call answered 302 (expected 200)."),
     ],
 )
 async def test_a_test_call_that_fails(home, ann, me, words):

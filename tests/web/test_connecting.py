@@ -131,7 +131,7 @@ async def test_another_browser_is_not_shown_how_a_try_ended(home, ann):
 async def test_a_test_call_that_fails_shows_its_status_and_words_and_connects_nothing(home, ann):
     home.provider.me = (403, {"message": "Your plan has no API"})
     page = await ann.login("code", await home.link("code"))
-    assert "The test call answered 403: Your plan has no API" in page.text
+    assert "The test call answered 403 (expected 200): Your plan has no API" in page.text
     assert await home.connections() == {}
 
 
