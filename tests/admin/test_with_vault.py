@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.store.rows import RevocationRow
 from tests.web.harness import CRM, form_token, running
 
 KEY = "sk-the-api-key-of-these-tests"
@@ -67,6 +68,29 @@ async def test_a_connection_is_tested_not_refreshed_and_disconnected(web):
     assert after.status == 404 or after.json["allowed"] is False
     kinds = {event["kind"] for event in (await web.api("GET", "/events?connection=crm-ann")).json["items"]}
     assert kinds == {"connection.created", "connection.tested", "connection.disconnected"}
+
+
+async def test_what_the_provider_has_yet_to_take_back_is_shown(web):
+    await web.api("POST", "/connections", json=BODY)
+    assert (await web.api("GET", "/connections/crm-ann")).json["revocation"] is None
+    row = RevocationRow(
+        id="r", connection="crm-ann", app="crm", actor="ann", sealed=b"sealed", created_at=0.0, next_try_at=60.0
+    )
+    revocations = web.gateway.store.revocations
+    await revocations.add(row)
+    await revocations.failed("r", attempts=3, next_try_at=60.0, last_error="The provider answered 503.")
+    pending = {
+        "state": "pending",
+        "since": "1970-01-01T00:00:00Z",
+        "attempts": 3,
+        "next_try_at": "1970-01-01T00:01:00Z",
+        "last_error": "The provider answered 503.",
+    }
+    assert (await web.api("GET", "/connections/crm-ann")).json["revocation"] == pending
+    assert [item["revocation"] for item in (await web.api("GET", "/connections")).json["items"]] == [pending]
+    await revocations.failed("r", attempts=9, next_try_at=None, last_error="The provider answered 503.")
+    failed = pending | {"state": "failed", "attempts": 9, "next_try_at": None}
+    assert (await web.api("GET", "/connections/crm-ann")).json["revocation"] == failed
 
 
 async def test_an_app_whose_connections_are_all_disconnected_can_be_deleted(web):

@@ -93,13 +93,17 @@ class Caller:
 
     async def ask(self) -> tuple[int, int]:
         """Return the status, and the number of the token that the API was given."""
+        status, body = await self.answer()
+        return status, body.get("number", 0)
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        """Return the status and the JSON of an answer."""
         await self.send()
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
         length = next(
             int(line.split(":")[1]) for line in head.splitlines() if line.lower().startswith("content-length")
         )
-        body = json.loads(await self._reader.readexactly(length))
-        return int(head.split()[1]), body.get("number", 0)
+        return int(head.split()[1]), json.loads(await self._reader.readexactly(length))
 
 
 async def rotate(provider: StrictProvider, proxies: list[int], token: str, rotations: int) -> list[int]:
@@ -202,6 +206,31 @@ async def test_a_refresh_whose_caller_goes_away_lands(tmp_path: Path) -> None:
             shown = await api(tmp_path, gateway, "GET", "/connections/c")
             assert (shown["status"], shown["token_version"]) == ("active", 2)
     assert provider.spent == ["rt-1-secret"]
+
+
+async def test_reconnecting_keeps_the_id_the_history_and_the_clients_rights(tmp_path: Path) -> None:
+    async with StrictProvider().serving() as provider:
+        put_policy(tmp_path, provider)
+        async with server(tmp_path) as gateway:
+            token = await connected(tmp_path, gateway)
+            before = await api(tmp_path, gateway, "GET", "/connections/c")
+            provider.expire()
+            provider.reused = 1  # somebody else used the refresh token: the provider has ended everything
+            async with Caller(gateway.proxy, provider, token) as caller:
+                status, problem = await caller.answer()
+                assert (status, problem["code"]) == (502, "reauthorization_required")
+                assert f"http://127.0.0.1:{gateway.web}" in problem["hint"]
+                provider.reused = 0
+                account = {"fields": {"username": "ann"}, "secrets": {"password": "ann-passw0rd"}}
+                after = await api(tmp_path, gateway, "POST", "/connections", {"app": "legacy", "id": "c", **account})
+                assert await caller.ask() == (200, 2), "the same client, on the same connection"
+            trail = await api(tmp_path, gateway, "GET", "/events?connection=c")
+    assert (after["id"], after["created_at"]) == (before["id"], before["created_at"])
+    assert [event["kind"] for event in reversed(trail["items"])] == [
+        "connection.created",
+        "connection.needs_reauthorization",
+        "connection.updated",
+    ]
 
 
 async def test_disconnecting_outlives_a_restart_and_the_webhook_hears_of_everything(tmp_path: Path) -> None:
