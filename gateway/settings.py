@@ -79,7 +79,7 @@ def _listen(value: Any) -> Any:
     if isinstance(value, Listen):
         return value
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not an address; write it as a text, such as \"127.0.0.1:8080\"")  # noqa: TRY004 - as below
+        raise ValueError(f'{value!r} is not an address; write it as a text, such as "127.0.0.1:8080"')  # noqa: TRY004 - as below
     return Listen.parse(value)
 
 

@@ -114,7 +114,7 @@ class Vault:
             entropy=entropy,
         )
         self._strikes = Strikes(clock)
-        self._held: set[Live] = set()
+        self._held: set[tuple[str, int]] = set()  # connection and token version: refused, and being replaced
         self._upkeep: Upkeep | None = None
         self._work: set[asyncio.Task[Any]] = set()
         self.peek: Callable[[str], Live | None] = self._lives.peek
@@ -210,8 +210,8 @@ class Vault:
 
         `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment; without it
         the grant must need no browser. A connection that is there under this id isn't given to another account; a
-        disconnected one may be. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid` with the fields'
-        errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
+        disconnected one may be. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid`
+        with the fields' errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
         """
         given = dict(fields or {})
         for name, value in (secrets or {}).items():
@@ -352,15 +352,20 @@ class Vault:
 
         If there comes none, the old one counts as before: upstream may have had another reason.
         """
-        standing = self.peek(live.connection_id)
-        if standing is None or standing.token_version != live.token_version or standing in self._held:
+        held = (live.connection_id, live.token_version)
+        if held in self._held:
             return
-        expires_at, standing.expires_at = standing.expires_at, self._clock()
-        self._held.add(standing)
+        self._held.add(held)
+        if self.peek(live.connection_id) is not live:
+            self._lives.forget(live.connection_id)  # whatever is read from here on is held
+        expires_at, live.expires_at = live.expires_at, self._clock()
 
         def release(_: asyncio.Task[Live | Refusal]) -> None:
-            standing.expires_at = expires_at
-            self._held.discard(standing)
+            self._held.discard(held)
+            live.expires_at = expires_at
+            left = self.peek(live.connection_id)
+            if left is not None and left.token_version == live.token_version:
+                self._lives.forget(live.connection_id)  # there came no newer one: read again, it is as it was
 
         flight.add_done_callback(release)
 
@@ -398,6 +403,8 @@ class Vault:
             policy = self._policies.get(row.app)
             live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
             if self._policies.get(row.app) is policy:
+                if (row.id, row.token_version) in self._held:  # loaded anew while its token is being replaced
+                    live.expires_at = self._clock()
                 return live
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:

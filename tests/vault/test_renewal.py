@@ -450,6 +450,26 @@ async def test_while_a_refused_token_is_being_replaced_nobody_else_sends_it(hous
     assert await first is await second
 
 
+async def test_a_refused_token_stays_held_when_the_connection_is_read_again_meanwhile(
+    house: House, vault: Vault
+) -> None:
+    live = await connected(vault)
+    house.provider.gate = asyncio.Event()
+    house.provider.arrived.clear()
+    replacing = asyncio.create_task(vault.after_401(live))
+    await house.provider.arrived.wait()
+    vault.forget("connection", "c")
+    again = await vault.live("c")
+    assert again is not None
+    assert again.token_version == live.token_version
+    waiting = asyncio.create_task(vault.fresh(again))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    house.provider.gate.set()
+    assert authorization(await waiting) == "Bearer at-2-secret"
+    assert await replacing is await waiting
+
+
 async def test_a_refused_token_that_cannot_be_replaced_is_used_as_before(house: House, vault: Vault) -> None:
     """Upstream may say 401 for reasons of its own; the other requests don't suffer for it."""
     live = await connected(vault)

@@ -345,7 +345,7 @@ async def test_a_fragment_from_another_issuer(home, ann):
 @pytest.mark.parametrize(
     ("me", "words"),
     [
-        ((401, {"error": {"message": "Bad credentials"}}), "The test call answered 401 (expected 200): Bad credentials"),
+        ((401, {"error": {"message": "Bad credentials"}}), "call answered 401 (expected 200): Bad credentials"),
         ((200, {"name": "no id"}), "The test call answered 200 without a value at &#39;id&#39;."),
         ((302, {}), "The test call answered 302 (expected 200)."),
     ],
