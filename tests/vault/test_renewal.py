@@ -97,7 +97,8 @@ async def test_a_loser_is_woken_by_the_change_feed(house: House, monkeypatch: py
         await house.provider.arrived.wait()
         loser = asyncio.create_task(two.after_401(live_two))
         await until(lambda: "c" in two._renewals._changed)
-        feed = asyncio.create_task(two._store.changes.watch(two.forget, interval=0.001))
+        after = await two._store.changes.latest()
+        feed = asyncio.create_task(two._store.changes.watch(two.forget, after=after, interval=0.001))
         house.provider.gate.set()
         assert await winner is not None
         got = await loser
