@@ -6,6 +6,7 @@ A secret never stands in an argument: it would show in `ps` and in the shell's h
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +15,7 @@ from gateway.cli.frame import NO, frame_of, run_async
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
-    from gateway.policy.model import Policy
+    from gateway.policy.model import Field, Policy
     from gateway.store.rows import LinkRow
 
 POLL = 1.0
@@ -102,6 +103,7 @@ async def _connect(
 ) -> int:
     from gateway.cli.connections import as_json
     from gateway.cli.output import show_json
+    from gateway.errors import ClientError
     from gateway.policy.model import Grant
     from gateway.secret import Secret
 
@@ -114,13 +116,19 @@ async def _connect(
             preset = check_presets(policy, fields, secrets)
             return await _by_link(gateway, app, connection_id, preset, wait=wait, json=json)
         ask_missing(policy, fields, secrets)
-        done = await gateway.vault.connect(
-            app,
-            connection_id=connection_id,
-            fields=fields,
-            secrets={name: Secret(value) for name, value in secrets.items()},
-            actor="cli",
-        )
+        try:
+            done = await gateway.vault.connect(
+                app,
+                connection_id=connection_id,
+                fields=fields,
+                secrets={name: Secret(value) for name, value in secrets.items()},
+                actor="cli",
+            )
+        except ClientError as error:
+            missing = missing_fields(policy, fields, secrets)
+            if not missing or not error.refusal.errors:
+                raise
+            raise ClientError(replace(error.refusal, hint=_how_to_give(missing))) from error
     row = done.row
     if json:
         show_json(as_json(row) | {"created": done.created})
@@ -157,16 +165,26 @@ def _refuse_misplaced(policy: "Policy", fields: Mapping[str, str]) -> None:
 
 def ask_missing(policy: "Policy", fields: dict[str, str], secrets: dict[str, str]) -> None:
     """Ask for the required fields that weren't given, where there is a person to ask; secrets without echo."""
-    if not sys.stdin.isatty():
-        return
-    for field in policy.fields:
-        if not field.required or field.default is not None or field.name in fields or field.name in secrets:
-            continue
+    for field in missing_fields(policy, fields, secrets) if sys.stdin.isatty() else ():
         label = field.label or field.name
         if field.secret:
             secrets[field.name] = _prompt(label)
         else:
             fields[field.name] = typer.prompt(label, err=True)
+
+
+def missing_fields(policy: "Policy", fields: Mapping[str, str], secrets: Mapping[str, str]) -> "list[Field]":
+    """Return the required fields that nobody has given."""
+    return [
+        field
+        for field in policy.fields
+        if field.required and field.default is None and field.name not in fields and field.name not in secrets
+    ]
+
+
+def _how_to_give(missing: "list[Field]") -> str:
+    how = [f"--secret {field.name}=-" if field.secret else f"--field {field.name}=VALUE" for field in missing]
+    return f"Add {' '.join(how)} (or a secret from a file: --secret NAME=@FILE)."
 
 
 async def _by_link(

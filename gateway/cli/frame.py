@@ -107,10 +107,11 @@ def _failed(error: Exception) -> int:
     if not isinstance(error, GatewayError):
         return _fault(error)
     refusal = error.refusal
-    for fault in refusal.errors:
-        complain(f"{fault['path']}: {fault['message']}" if fault.get("path") else fault["message"])
-    if not refusal.errors:
-        complain(refusal.detail, refusal.hint)
+    faults = [f"{one['path']}: {one['message']}" if one.get("path") else one["message"] for one in refusal.errors]
+    *others, last = faults or [refusal.detail]
+    for fault in others:
+        complain(fault)
+    complain(last, refusal.hint)
     return NO
 
 

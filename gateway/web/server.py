@@ -40,6 +40,7 @@ class WebServer:
         runner = web.AppRunner(
             site(self._gateway, token, self._origin),
             access_log=None,  # paths hold one-time tokens; what matters is in the audit trail
+            auto_decompress=False,  # nobody compresses what is sent here, and a false claim would fill the log
             max_line_size=LINE,
             max_field_size=LINE,
         )

@@ -101,6 +101,7 @@ def test_connect_says_which_fields_are_missing_where_nobody_can_be_asked(gateway
     assert done.status == 1
     assert any("api_key" in line for line in done.err.splitlines())
     assert any("region" in line for line in done.err.splitlines())
+    assert "--secret api_key=-" in done.err
 
 
 def test_connect_names_the_apps_there_are(gateway: Run) -> None:

@@ -51,6 +51,16 @@ async def test_readyz_does_not_wait_for_a_store_that_hangs(web):
         await check_ready(web.gateway, patience=0.01)
 
 
+async def test_a_false_content_encoding_is_a_plain_refusal_and_no_traceback(web, caplog):
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    for authorization in (f"Bearer {ADMIN}", "Bearer wrong"):
+        answer = await web.request(
+            "POST", "/api/v1/clients", data=b"{}", headers={**headers, "Authorization": authorization}
+        )
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "Traceback" not in caplog.text
+
+
 async def test_metrics_are_prometheus_text_without_a_name_of_anybody(web):
     web.gateway.metrics.request("ok", 200, 0.01, "absolute")
     await web.api("POST", "/connections", json={"app": "crm", "id": "crm-ann"})
