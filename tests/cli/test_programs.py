@@ -48,16 +48,17 @@ Authorization = "Bearer {{ api_key }}"
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gateway's directory with the connection `bench`."""
     place = tmp_path_factory.mktemp("gateway")
     (place / "policies").mkdir()
     (place / "policies" / "bench.toml").write_text(BENCH)
+    made = program("connect", "bench", "--id", "bench", "--secret", "api_key=-", cwd=place, stdin="tok\n")
+    assert made.status == 0, made.err
     return place
 
 
 @pytest.fixture(scope="module")
 def server(directory: Path) -> Iterator[Server]:
-    made = program("connect", "bench", "--id", "bench", "--secret", "api_key=-", cwd=directory, stdin="tok\n")
-    assert made.status == 0, made.err
     with serving(directory) as running:
         yield running
 
