@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,11 +157,9 @@ def test_run_passes_a_signal_on(directory: Path, server: Server) -> None:
 
 @pytest.mark.timeout(60)
 def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
-    """Every step comes true in under 15 s, and nothing is left behind."""
-    began = time.monotonic()
+    """Every step comes true, and nothing is left behind."""
     done = program("demo", cwd=tmp_path, environment={"TMPDIR": str(tmp_path)}, timeout=60)
     assert done.status == 0, done.out + done.err
-    assert time.monotonic() - began < 15
     assert "✗" not in done.out
     for shown in ("Authorization: Bearer sandbox-1-", "→ 401", "target_not_allowed", "hint: ", "via': 'https'"):
         assert shown in done.out
