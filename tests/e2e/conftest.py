@@ -132,5 +132,4 @@ def house(gateway, gateway_ca, provider, upstream, client_of_all) -> Iterator[Ho
     """The running gateway with its provider and its upstream, for people who connect."""
     made = House(gateway=gateway, provider=provider, upstream=upstream, ca=gateway_ca, client=client_of_all)
     yield made
-    for one in made.visitors:
-        one.close()
+    made.close()

@@ -2,13 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import httpx
 import pytest
 
-from tests.e2e.harness.grants import come_back
+from tests.e2e.harness.grants import come_back, waiting_for_a_link
 from tests.e2e.harness.running import until
 from tests.e2e.harness.visitor import query_of, secrets_in
 
@@ -268,22 +266,10 @@ def test_gateway_connect_waits_and_ends_when_the_person_is_through(house, visito
     """The link on standard output, and after the person's last page one line that says who is connected."""
     app = house.app("authorization_code")
     person = house.person()
-    with subprocess.Popen(
-        [sys.executable, "-m", "gateway", "connect", app.name],
-        cwd=house.gateway.directory,
-        env=house.gateway.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as waiting:
-        try:
-            where = waiting.stdout.readline().strip()
-            assert waiting.poll() is None
-            assert visitor.connect(where, person).heading == "Connected as John Doe"
-            _, said = waiting.communicate(timeout=20)
-        finally:
-            waiting.kill()
+    with waiting_for_a_link(house.gateway, app) as (waiting, where):
+        assert waiting.poll() is None
+        assert visitor.connect(where, person).heading == "Connected as John Doe"
+        _, said = waiting.communicate(timeout=20)
     assert waiting.returncode == 0
     connection = house.connection(app)
     assert f"Connected: {connection['id']} (John Doe)." in said

@@ -10,7 +10,9 @@ import pytest
 
 from tests.e2e.harness import policies
 from tests.e2e.harness.clients import CLIENTS, Route
+from tests.e2e.harness.grants import House, come_back, waiting_for_a_link
 from tests.e2e.harness.running import RunningGateway
+from tests.e2e.harness.visitor import Visitor, query_of
 
 CURL = CLIENTS[0]
 API_KEY = "sk+live/0123456789&abcdef"
@@ -44,6 +46,15 @@ def own_gateway(tmp_path, upstream_ca, provider, upstream):
     yield running
     if running.process.poll() is None:
         running.stop()
+
+
+@pytest.fixture
+def own_house(own_gateway, provider, upstream, upstream_ca):
+    """The same with people who connect."""
+    client = own_gateway.client("all", "*")
+    made = House(gateway=own_gateway, provider=provider, upstream=upstream, ca=upstream_ca[1], client=client)
+    yield made
+    made.close()
 
 
 @pytest.mark.timeout(90)
@@ -115,3 +126,87 @@ def test_a_second_start_finds_everything_as_it_was(own_gateway, provider, upstre
     way = Route(entrance="absolute", base=upstream.http, ca=upstream_ca[1], proxy=proxy)
     assert CURL.send(way, "GET", "/v1/json").status == 200
     assert provider.calls(application) == 1
+
+
+def contents(gateway: RunningGateway) -> list[tuple[Path, bytes]]:
+    """Return every file of a gateway's directory and what is in it."""
+    return [(path, path.read_bytes()) for path in gateway.directory.rglob("*") if path.is_file()]
+
+
+def pages_of(visitor: Visitor, gateway: RunningGateway) -> list[bytes]:
+    """Return what the gateway answered to this browser, headers too."""
+    origin = f"http://127.0.0.1:{gateway.web_port}/"
+    return [page for url, page in zip(visitor.visited, visitor.pages, strict=True) if url.startswith(origin)]
+
+
+def link_token(url: str) -> str | None:
+    """Return the one-time token of a connect link."""
+    _, found, token = url.partition("/connect/")
+    return token if found else None
+
+
+def command_lines(process: int) -> list[bytes]:
+    """Return the command lines of a process and of all below it, as `ps` shows them to everybody."""
+    children = [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    return [Path(f"/proc/{process}/cmdline").read_bytes(), *(line for one in children for line in command_lines(one))]
+
+
+@pytest.mark.timeout(90)
+def test_no_secret_of_any_grant_is_found_anywhere(own_house, provider):
+    """All four grants by their pages, a refusal and a second try in each, a refresh, a disconnect, `gateway connect`.
+
+    Searched for: client secrets, passwords, codes, verifiers, states, every kind of token. Searched in: the files while
+    the gateway runs (the write-ahead log too) and after it, its log at its most talkative, API answers, pages and their
+    headers, terminal output, process list. Pages alone may name a state, in the login URL that they lead to, and a
+    link's own address.
+    """
+    house, gateway = own_house, own_house.gateway
+    apps = [house.app(grant) for grant in ("authorization_code", "implicit", "password", "client_credentials")]
+    person, wrong = house.person(), "wrong/password+of&this=run"
+    lists: list[bytes] = []
+    for app in apps:
+        visitor = house.visitor()
+        where = house.link(app)
+        filled_in = house.what_to_fill_in(app, person)
+        if app.by_login:
+            refused = come_back(visitor, visitor.submit(visitor.sign_in(visitor.leave(where), person), follow=False))
+        else:
+            wanted = dict.fromkeys(filled_in.keys() & {"password", "client_secret"}, wrong)
+            refused = visitor.submit(visitor.get(where), **filled_in | wanted)
+        assert "was not connected" in refused.text
+        page = visitor.submit(refused, **filled_in)
+        if app.by_login:
+            page = come_back(visitor, visitor.allow(visitor.get(page.links["continue"]), follow=False))
+        assert page.heading.startswith("Connected as")
+        lists += command_lines(gateway.process.pid)
+    with waiting_for_a_link(gateway, apps[0]) as (waiting, link):
+        lists += command_lines(waiting.pid)
+        house.visitor().connect(link, person)
+        said = "".join(waiting.communicate(timeout=20)).encode()
+
+    given_out = [said]
+    connections = [house.connection(app)["id"] for app in apps]
+    for app, connection in zip(apps, connections, strict=True):
+        assert house.call(connection).status == 200
+        house.provider.revoke(app.application)
+        house.call(connection)
+        given_out += [gateway.api("POST", f"/connections/{connection}/{what}").body for what in ("test", "refresh")]
+    reads = [f"/apps/{app.name}" for app in apps] + [f"/connections/{connection}" for connection in connections]
+    given_out += [gateway.api("GET", path).body for path in (*reads, "/apps", "/connections", "/events", "/requests")]
+    given_out += [gateway.cli("connections", "show", connections[0], "--json").stdout.encode()]
+    secrets = provider.all_secrets() | gateway.secrets | {wrong, gateway.admin_token, house.client}
+    visited = [url for visitor in house.visitors for url in visitor.visited]
+    in_addresses = {value for url in visited for value in (query_of(url).get("state"), link_token(url)) if value}
+    secrets |= {value for url in visited if (value := query_of(url).get("code"))} | in_addresses
+    assert len(secrets) >= 30
+    written = dict(contents(gateway))
+    assert {"gateway.db", "gateway.db-wal", "gateway.log"} <= {path.name for path in written}
+    assert gateway.api("DELETE", f"/connections/{connections[0]}").status == 204
+    assert gateway.stop() == 0
+
+    pages = [page for visitor in house.visitors for page in pages_of(visitor, gateway)]
+    assert found(secrets - in_addresses, b"\n".join(pages)) == []
+    assert found(secrets, b"\n".join(given_out + lists)) == []
+    for path, data in [*written.items(), *contents(gateway)]:
+        known = {gateway.admin_token} if path.name == "admin.token" else set()
+        assert found(secrets - known, data) == [], path

@@ -1,6 +1,10 @@
 """Apps of each grant at the real provider, and everything that happens around connecting to one."""
 
 import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +116,11 @@ class House:
     client: str
     visitors: list[Visitor] = field(default_factory=list)
 
+    def close(self) -> None:
+        """Close the browsers."""
+        for one in self.visitors:
+            one.close()
+
     def app(
         self,
         grant: str,
@@ -203,3 +212,21 @@ def come_back(browser: Visitor, answered: Page) -> Page:
     address, _, fragment = answered.headers["Location"].partition("#")
     page = browser.get(address)
     return browser.submit(page, fragment=fragment) if fragment else page
+
+
+@contextmanager
+def waiting_for_a_link(gateway: RunningGateway, app: App) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `gateway connect APP`, which waits for a person; gives the process and the link that it printed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gateway", "connect", app.name],
+        cwd=gateway.directory,
+        env=gateway.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        try:
+            yield waiting, waiting.stdout.readline().strip()
+        finally:
+            waiting.kill()
