@@ -17,7 +17,7 @@ _BIG = 50_000_000
 @pytest.fixture
 async def narrow(tmp_path: Path, service: Service) -> AsyncIterator[Gateway]:
     """A gateway whose sockets to callers take next to nothing: what a caller doesn't read piles up in the gateway."""
-    async with running(settings(tmp_path), service) as one:
+    async with running(settings(tmp_path, timeouts={"idle": "2s"}), service) as one:
         one.connect()
         assert one.server._server is not None
         listening = socket.socket(fileno=os.dup(one.server._server.sockets[0].fileno()))
@@ -79,4 +79,27 @@ async def test_an_answer_that_waits_behind_an_unread_one_is_held_back_upstream(n
             moved.clear()
             await asyncio.wait_for(moved.wait(), 0.5)
     assert sent < _BIG // 2
+    caller.writer.transport.abort()
+
+
+async def test_an_idle_connection_whose_answer_nobody_reads_is_cut_in_the_end(narrow: Gateway) -> None:
+    narrow.service.script = [answer(100_000)]
+    caller = await slow_reader(narrow)
+    await caller.send(narrow.request())
+    await paused(narrow)
+    async with asyncio.timeout(6):
+        while narrow.server._listener._open:  # noqa: ASYNC110 - nothing outside is told
+            await asyncio.sleep(0.05)
+    caller.writer.transport.abort()
+
+
+async def test_answers_that_nobody_reads_do_not_pile_up(gateway: Gateway, caller: Caller) -> None:
+    """Whoever has no token could else fill the memory with refusals."""
+    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    for _ in range(100):
+        caller.writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        await asyncio.sleep(0.005)
+    await paused(gateway)
+    piled = sum(one._wire.get_write_buffer_size() for one in gateway.server._listener._open)  # type: ignore[attr-defined]
+    assert piled < 1_000_000
     caller.writer.transport.abort()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import socket
 from pathlib import Path
 
 import pytest
@@ -208,39 +207,6 @@ async def test_content_of_which_no_byte_comes_is_given_up(tmp_path: Path, servic
             answer = await caller.ask(gateway.request("POST", headers=b"Content-Length: 10\r\n"))
         assert answer.startswith(b"HTTP/1.1 408 ")
         await caller.close()
-
-
-async def test_a_last_answer_that_nobody_reads_is_cut_in_the_end(tmp_path: Path, service: Service) -> None:
-    async with running(settings(tmp_path, timeouts={"idle": "200ms"}), service) as gateway:
-        gateway.connect()
-        size = 8_000_000
-        service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size]
-        sock = socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", gateway.port))
-        await asyncio.get_running_loop().sock_sendall(sock, gateway.request(headers=b"Connection: close\r\n"))
-        await service.arrived.wait()
-        async with asyncio.timeout(10):
-            while gateway.server._listener._open:  # noqa: ASYNC110 - nothing outside is told
-                await asyncio.sleep(0.05)
-        sock.close()
-
-
-async def test_answers_that_nobody_reads_do_not_pile_up(gateway: Gateway) -> None:
-    """Whoever has no token could else fill the memory with refusals."""
-    caller = await gateway.open()
-    caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
-    request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
-    sent = 0
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        while sent < 2000:
-            caller.writer.write(request)
-            await asyncio.wait_for(caller.writer.drain(), 1)
-            sent += 1
-    piled = sum(one._wire.get_write_buffer_size() for one in gateway.server._listener._open)  # type: ignore[attr-defined]
-    assert piled < 1_000_000
-    caller.writer.transport.abort()
 
 
 @pytest.mark.parametrize("trailers", [b"X: " + b"x" * 70_000, b"X: xxxxxx\r\n" * 7_000], ids=["long", "many"])
