@@ -9,13 +9,14 @@ PYTEST ?=
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 
-.PHONY: help demo test check bench format clean check-lint check-format check-types check-layers check-policies
+.PHONY: help demo test check bench screenshots format clean check-lint check-format check-types check-layers check-policies
 
 help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
 	@echo "make test    every test, on loopback alone"
 	@echo "make check   lint, format, types, layers, policies"
 	@echo "make bench   CPU time per proxied request"
+	@echo "make screenshots  a picture of each page, into screenshots/"
 	@echo "make format  put the code into its format"
 	@echo "make clean   remove .venv and every cache"
 
@@ -43,6 +44,9 @@ check-policies:
 
 bench: $(VENV)/.run
 	@$(BIN)/python benchmarks/cpu.py
+
+screenshots: $(VENV)/.test
+	@$(BIN)/python tests/e2e/screenshots.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only .

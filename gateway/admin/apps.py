@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gateway.admin.links import BY_LOGIN, redirect_url
 from gateway.admin.models import App, AppWithPolicy, Checked, FieldOfApp, Finding, ListOf, PageQuery, SecretOfApp
 from gateway.admin.operation import Answer, Call, missing
 from gateway.admin.services import Services
@@ -24,13 +25,13 @@ async def list_apps(call: Call) -> Answer:
     query: PageQuery = call.query
     names = [name for name in _names(call.services) if query.cursor is None or name > query.cursor]
     shown = names[: query.limit]
-    items = [await app_of(call.services, name) for name in shown]
+    items = [await app_of(call.services, name, origin=call.origin) for name in shown]
     return Answer(body=ListOf[App](items=items, next=shown[-1] if len(names) > len(shown) else None))
 
 
 async def show_app(call: Call) -> Answer:
     """Return one app with its policy's text as it stands in the file, in force or not."""
-    return Answer(body=await _with_policy(call.services, call.parameters["app"]))
+    return Answer(body=await _with_policy(call, call.parameters["app"]))
 
 
 async def put_app(call: Call) -> Answer:
@@ -45,7 +46,7 @@ async def put_app(call: Call) -> Answer:
         raise _faulty(findings)
     call.services.vault.forget("policy", app)  # the watcher sees only what others wrote
     await call.services.audit.record("app.created" if new else "app.changed", actor=call.actor, app=app)
-    return Answer(body=await _with_policy(call.services, app), status=201 if new else 200)
+    return Answer(body=await _with_policy(call, app), status=201 if new else 200)
 
 
 async def delete_app(call: Call) -> Answer:
@@ -92,8 +93,8 @@ def checked(findings: Iterable[PolicyFinding]) -> Checked:
     return Checked(ok=not items, findings=items)
 
 
-async def app_of(services: Services, app: str) -> App:
-    """Return what is known of an app. Raises `ClientError` where there is none."""
+async def app_of(services: Services, app: str, *, origin: str) -> App:
+    """Return what is known of an app. `origin` is the web listener's URL. Raises `ClientError` where there is none."""
     policy = services.catalog.get(app)
     findings = [finding for finding in services.catalog.findings if Path(finding.file).stem == app]
     if policy is None and not findings:
@@ -103,6 +104,7 @@ async def app_of(services: Services, app: str) -> App:
         name=policy.name if policy else None,
         grant=str(policy.auth.grant) if policy else None,
         base_url=policy.base_url if policy else None,
+        redirect_url=redirect_url(origin, app) if policy and policy.auth.grant in BY_LOGIN else None,
         in_force=policy is not None,
         fields=_fields(policy) if policy else [],
         secrets=await _secrets(services, app, policy),
@@ -129,9 +131,9 @@ def _names(services: Services) -> list[str]:
     return sorted(broken | set(services.catalog.policies))
 
 
-async def _with_policy(services: Services, app: str) -> AppWithPolicy:
-    shown = await app_of(services, app)
-    file = services.catalog.path(app)
+async def _with_policy(call: Call, app: str) -> AppWithPolicy:
+    shown = await app_of(call.services, app, origin=call.origin)
+    file = call.services.catalog.path(app)
     try:
         text = await asyncio.to_thread(file.read_text, encoding="utf-8", errors="replace")
     except OSError:

@@ -19,12 +19,15 @@ from gateway.admin.operation import Answer, Call, missing
 from gateway.admin.services import Services
 from gateway.errors import ClientError, Refusal
 from gateway.policy.fields import validate_fields
-from gateway.policy.model import Policy
+from gateway.policy.model import Grant, Policy
 from gateway.store.links import KEPT
 from gateway.store.rows import LinkRow
 from gateway.vault.connecting import CONNECTION_ID
 
 PREFIX = "gwl_"
+BY_LOGIN = frozenset({Grant.AUTHORIZATION_CODE, Grant.IMPLICIT})
+"""The grants whose people sign in on the provider's own pages, and come back to a redirect URL."""
+CALLBACK = "/oauth/callback"
 LIFETIME = 1_800.0
 """Seconds that a link is good for, unless its maker says otherwise."""
 CLAIM = 120.0
@@ -158,6 +161,11 @@ async def end_claim(services: Services, row: LinkRow, outcome: Outcome) -> None:
         await links.use(row.token_hash, claim=claim, now=services.clock(), outcome=sealed)
     else:
         await links.release(row.token_hash, claim=claim, outcome=sealed)
+
+
+def redirect_url(origin: str, app: str) -> str:
+    """Return where an app's provider sends people back to: one URL for each app. `origin` is the web listener's."""
+    return f"{origin}{CALLBACK}/{app}"
 
 
 def hash_of(token: str) -> bytes:

@@ -178,12 +178,16 @@ class Finding(Answered):
 
 
 class App(Answered):
-    """A service people connect to. `findings` are why a newer edit of the file isn't in force."""
+    """A service people connect to. `findings` are why a newer edit of the file isn't in force.
+
+    `redirect_url` is what its provider has to know, to the letter, where people sign in on the provider's own pages.
+    """
 
     app: str
     name: str | None
     grant: str | None
     base_url: str | None
+    redirect_url: str | None
     in_force: bool
     fields: list[FieldOfApp]
     secrets: list[SecretOfApp]

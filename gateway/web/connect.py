@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.admin.dispatch import ORIGIN, SERVICES
+from gateway.admin.links import redirect_url
 from gateway.errors import GatewayError, Refusal, StoreError
 from gateway.policy.fields import validate_fields
 from gateway.policy.model import Field, Policy
@@ -25,7 +26,6 @@ from gateway.web.session import Session
 
 PREFIX = "field."
 """Before a field's name in the form, so that no field of a policy can meet a name of ours."""
-CALLBACK = "/oauth/callback"
 _GONE = 410
 _VALUE = re.compile(r"\{\{.*?\}\}")
 _ASKERS = {
@@ -112,7 +112,7 @@ async def _leave(request: web.Request, found: Opened, session: Session, valid: M
     """
     services = request.app[SERVICES]
     fields, hidden = sorted_out(found.policy, valid)
-    redirect_uri = f"{request.app[ORIGIN][0]}{CALLBACK}/{found.app}"
+    redirect_uri = redirect_url(request.app[ORIGIN][0], found.app)
     try:
         url = await login.begin(services, found, session, redirect_uri=redirect_uri, fields=fields, hidden=hidden)
     except StoreError:

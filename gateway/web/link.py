@@ -13,17 +13,16 @@ import structlog
 from aiohttp import web
 
 from gateway.admin.dispatch import SERVICES
-from gateway.admin.links import Outcome, claim_link, end_claim, find_link, outcome_of, preset_fields
+from gateway.admin.links import BY_LOGIN, Outcome, claim_link, end_claim, find_link, outcome_of, preset_fields
 from gateway.admin.services import Services
 from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal, UpstreamError
-from gateway.policy.model import Grant, Policy
+from gateway.policy.model import Policy
 from gateway.secret import Secret
 from gateway.store.rows import LinkRow
 from gateway.vault import Connected
 from gateway.web.session import Session
 
 ACTOR = "connect-link"
-BY_LOGIN = frozenset({Grant.AUTHORIZATION_CODE, Grant.IMPLICIT})
 LOOK_AGAIN = 0.25
 """Seconds between looks for the end of somebody else's try."""
 LOOKS = 200

@@ -4,10 +4,11 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from gateway.admin.dispatch import SERVICES
-from gateway.admin.links import LIFETIME, make_link
+from gateway.admin.dispatch import ORIGIN, SERVICES
+from gateway.admin.links import BY_LOGIN, LIFETIME, make_link, redirect_url
 from gateway.catalog import SUFFIX
 from gateway.errors import ClientError, Refusal
+from gateway.policy.model import Policy
 from gateway.web.forms import read_form
 from gateway.web.render import SESSIONS, page, see_other
 
@@ -24,7 +25,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     return page(
         request,
         "overview.html",
-        apps=sorted(((app, policy.name, str(policy.auth.grant)) for app, policy in policies.items()), key=_by_name),
+        apps=sorted((_shown(app, policy, request.app[ORIGIN][0]) for app, policy in policies.items()), key=_by_name),
         findings=services.catalog.findings,
         suffix=SUFFIX,
         connections=connections.items,
@@ -56,5 +57,11 @@ def _is_admin(request: web.Request) -> bool:
     return session is not None and session.admin
 
 
-def _by_name(app: tuple[str, str, str]) -> tuple[str, str]:
+def _shown(app: str, policy: Policy, origin: str) -> tuple[str, str, str, str]:
+    """Return an app's id, name and grant, and the redirect URL to register at its provider, empty where none is."""
+    grant = policy.auth.grant
+    return app, policy.name, str(grant), redirect_url(origin, app) if grant in BY_LOGIN else ""
+
+
+def _by_name(app: tuple[str, str, str, str]) -> tuple[str, str]:
     return app[1].casefold(), app[0]

@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway.admin.answers import REQUEST_ID, answer_faults
 from gateway.admin.api import admin_api
 from gateway.admin.dispatch import ORIGIN, SERVICES, TOKEN
+from gateway.admin.links import CALLBACK
 from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
 from gateway.secret import Secret
@@ -53,8 +54,8 @@ def site(services: Services, token: Secret, origin: list[str]) -> web.Applicatio
     app.router.add_post("/connect", overview.connect)
     app.router.add_get("/connect/{token}", connect.show)
     app.router.add_post("/connect/{token}", connect.connect)
-    app.router.add_get(f"{connect.CALLBACK}/{{app}}", callback.arrive, allow_head=False)
-    app.router.add_post(f"{connect.CALLBACK}/{{app}}", callback.arrive_with_fragment)
+    app.router.add_get(f"{CALLBACK}/{{app}}", callback.arrive, allow_head=False)
+    app.router.add_post(f"{CALLBACK}/{{app}}", callback.arrive_with_fragment)
     app.router.add_get(f"{callback.REFUSED}/{{why}}", callback.show_refused)
     app.router.add_static("/static", STATIC)
     app.add_subapp(PREFIX, admin_api())

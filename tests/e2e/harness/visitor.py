@@ -118,9 +118,13 @@ class Visitor:
 
     def sign_in(self, login_url: str, person: Person) -> Page:
         """Go through the provider's login page; returns its consent page."""
-        page = self.submit(self.get(login_url), username=person.username, password=person.password)
+        page = self.sign_in_only(login_url, person)
         assert "Application requires the following permissions" in page.text, page.text
         return page
+
+    def sign_in_only(self, login_url: str, person: Person) -> Page:
+        """Go through the provider's login page; returns whatever comes next."""
+        return self.submit(self.get(login_url), username=person.username, password=person.password)
 
     def allow(self, consent: Page, *, follow: bool = True) -> Page:
         return self.submit(consent, "allow", follow=follow)
