@@ -35,6 +35,10 @@ class Role(IntEnum):
     METHOD_OVERRIDE = 19  # a server may take it for the method
 
 
+ORDINARY = Role.ORDINARY
+"""By identity and without a look-up in the class: it is asked of every field of every message."""
+
+
 class Name(NamedTuple):
     """A field name, read. `folded` is lower case with `_` as `-`: servers that map names to variables see no other."""
 
@@ -114,6 +118,11 @@ def _remember(raw: bytes) -> Name:
             _remembered.clear()
         _remembered[bytes(raw)] = name
     return name
+
+
+def fields_size(headers: Headers) -> int:
+    """Return how many bytes the fields take on the wire."""
+    return sum(len(name) + len(value) + 4 for name, value in headers)
 
 
 def list_members(value: bytes) -> list[bytes]:

@@ -6,7 +6,7 @@ RFC 9112 §6.3, §11.2 (smuggling), RFC 9110 §7.6. llhttp has parsed the syntax
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from gateway.http.fields import Headers, Role, list_members, read_name
+from gateway.http.fields import ORDINARY, Headers, Role, list_members, read_name
 
 _CHUNKED = b"chunked"
 _DIGITS = frozenset(b"0123456789")
@@ -83,7 +83,7 @@ def read_request_head(
     lines = head.lines
     for field_name, value in headers:
         name = read_name(field_name)
-        if name.role == Role.ORDINARY:
+        if name.role is ORDINARY:
             lines.append((name.folded, b"%b: %b\r\n" % (field_name, value)))
         else:
             _read_special(head, name.role, name.folded, field_name, value)
@@ -100,6 +100,8 @@ def _read_special(head: RequestHead, role: Role, folded: bytes, name: bytes, val
                 raise RequestRejected("There are two Host fields.")
             head.host, head.host_at = value.strip(b" \t"), len(lines)
             lines.append((folded, name))
+        case Role.PROXY_AUTHORIZATION:
+            head.proxy_authorization = _once(head.proxy_authorization, value, "Proxy-Authorization")
         case Role.CONTENT_LENGTH:
             if head.framing_at >= 0:
                 raise RequestRejected("The length of the content is given twice.")
@@ -122,8 +124,6 @@ def _read_special(head: RequestHead, role: Role, folded: bytes, name: bytes, val
             raise RequestRejected(
                 f"The field {name.decode('latin-1')} is a disguise of one that frames or routes requests."
             )
-        case Role.PROXY_AUTHORIZATION:
-            head.proxy_authorization = _once(head.proxy_authorization, value, "Proxy-Authorization")
         case Role.CONNECTION_ID:
             head.connection_id = _once(head.connection_id, value, "X-Connection-Id")
         case Role.HOP_BY_HOP:

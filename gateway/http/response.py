@@ -4,11 +4,15 @@ import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from gateway.http.fields import Headers, Role, list_members, read_name
+from gateway.http.fields import ORDINARY, Headers, Role, list_members, read_name
 
 _PRINTABLE = re.compile(rb"[\t -~\x80-\xff]*")
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 NO_CONTENT = frozenset({204, 304})
+
+_RELAYED = frozenset(
+    {ORDINARY, Role.CONTENT_TYPE, Role.VIA, Role.EXPECT, Role.AUTHORIZATION, Role.API_KEY, Role.ACCEPT_ENCODING}
+)
 
 
 class ResponseInvalid(ValueError):
@@ -43,7 +47,7 @@ class ResponseHead:
         return self.content_length is None and not self.chunked
 
 
-def read_response_head(  # noqa: C901 - one ladder, one idea
+def read_response_head(  # noqa: C901, PLR0912 - one ladder, one idea
     *, status: int, reason: bytes, version: str, headers: Headers, method: str, cookies: bool
 ) -> ResponseHead:
     """Read a parsed head. `cookies` lets Set-Cookie through. Raises `ResponseInvalid`."""
@@ -52,6 +56,9 @@ def read_response_head(  # noqa: C901 - one ladder, one idea
     kept: list[tuple[bytes, bytes]] = []
     for name_bytes, value in headers:
         name = read_name(name_bytes)
+        if name.role in _RELAYED:
+            kept.append((name.folded, b"%b: %b\r\n" % (name_bytes, value)))
+            continue
         match name.role:
             case Role.CONNECTION:
                 nominated |= frozenset(member.replace(b"_", b"-") for member in list_members(value))

@@ -18,17 +18,21 @@ _MIN_BASE64 = 6  # bytes of the stable middle of a base64 spelling
 class Scrubber:
     """Finds secrets plain, percent-encoded, JSON-escaped and in base64 at any of the three alignments."""
 
-    __slots__ = ("_needles", "_pattern", "_prefixes")
+    __slots__ = ("_needles", "_pattern", "_prefixes", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         needles = {spelling for secret in secrets for spelling in _spellings(secret.reveal())}
         self._needles = tuple(sorted(needles, key=len, reverse=True))
+        self._telltales = tuple(one for one in needles if not any(other in one for other in needles - {one}))
         self._pattern = re.compile(b"|".join(map(re.escape, self._needles))) if needles else None
         self._prefixes: frozenset[bytes] | None = None
 
     def found_in(self, data: bytes) -> bool:
         """Whether any spelling of a secret stands in `data`. The cheap question, asked of every answer's head."""
-        return any(needle in data for needle in self._needles)
+        for telltale in self._telltales:  # noqa: SIM110 - a generator for each answer costs more than the search
+            if telltale in data:
+                return True
+        return False
 
     def text(self, data: bytes) -> bytes:
         """Return `data` with every secret replaced by as many `*`."""

@@ -5,9 +5,9 @@ percent-encoded hosts, numeric hosts that aren't a dotted quad, dot segments in 
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -35,8 +35,7 @@ class TargetInvalid(ValueError):
     """The text is not one clean http(s) URL; the message is one clause that says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where a request goes. `host` is canonical, `path` and `query` are the caller's bytes.
 
     `host` is lower case without a trailing dot; an IPv6 address is compressed and has no brackets.

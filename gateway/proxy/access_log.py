@@ -6,9 +6,9 @@ a write for each request would cost more than the request.
 
 import asyncio
 import datetime as dt
-import io
 import sys
 from collections import deque
+from functools import lru_cache
 from typing import NamedTuple, TextIO
 
 import orjson
@@ -36,6 +36,9 @@ class Entry(NamedTuple):
     sent: int
     received: int
     refreshed: bool
+
+
+_AS_LOGGED = Entry._fields[1:]  # all but `at`, which the timestamp is made of
 
 
 class AccessLog:
@@ -81,19 +84,24 @@ class AccessLog:
 
 
 def _json_line(entry: Entry) -> str:
-    record = {"event": "request", "timestamp": _stamp(entry.at), **entry._asdict()}
-    del record["at"]
-    record["seconds"] = round(entry.seconds, 6)
+    values = dict(zip(_AS_LOGGED, entry[1:], strict=True))
+    values["seconds"] = round(entry.seconds, 6)
+    record = {"event": "request", "timestamp": _stamp(entry.at), **values}
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def _plain_line(entry: Entry) -> str:
-    line = io.StringIO()
-    line.write(f"{_stamp(entry.at)} {entry.status} {entry.code or '-'} {entry.method} {entry.origin}{entry.path}")
-    line.write(f" connection={entry.connection or '-'} client={entry.client or '-'} via={entry.entrance}")
-    line.write(f" {entry.seconds * 1000:.1f}ms {entry.request_id}{' refreshed' if entry.refreshed else ''}\n")
-    return line.getvalue()
+    return (
+        f"{_stamp(entry.at)} {entry.status} {entry.code or '-'} {entry.method} {entry.origin}{entry.path}"
+        f" connection={entry.connection or '-'} client={entry.client or '-'} via={entry.entrance}"
+        f" {entry.seconds * 1000:.1f}ms {entry.request_id}{' refreshed' if entry.refreshed else ''}\n"
+    )
 
 
 def _stamp(at: float) -> str:
-    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds")
+    return f"{_second(int(at))}.{int(at % 1 * 1000):03d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _second(at: int) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds").removesuffix("+00:00")

@@ -21,6 +21,12 @@ def admit(services: Services, tag: Tag, entrance: Entrance, *, is_loopback: bool
     return client.name
 
 
+def client_name(services: Services, tag: Tag) -> str:
+    """Return whose token a tag shows, for the log; empty where it is nobody's."""
+    client = services.access.client_for(tag.token) if tag.token is not None else None
+    return client.name if client is not None else ""
+
+
 def not_permitted(tag: Tag) -> Refusal:
     """One answer for a connection that isn't there and one that isn't this client's."""
     return Refusal(

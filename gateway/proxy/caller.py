@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from gateway.errors import Refusal
-from gateway.http.fields import Headers, list_members
+from gateway.http.fields import Headers, fields_size, list_members
 from gateway.http.request import RequestHead, RequestRejected, read_request_head
 from gateway.proxy.answers import refusal_bytes
 from gateway.proxy.content import Content
@@ -52,6 +52,7 @@ class CallerConnection(asyncio.Protocol):
         self._url = b""
         self._headers: Headers = []
         self._header_bytes = 0
+        self._fed = 0  # at least as much as any head that ends in what is being parsed
         self._in_content = False
         self._head: RequestHead | None = None
         self._content: Content | None = None
@@ -61,6 +62,7 @@ class CallerConnection(asyncio.Protocol):
         self._joined: Joined | None = None  # after a 101
         self._early: list[bytes] | None = None  # what came behind an offered Upgrade, for upstream if it accepts
         self._closing = False
+        self._parts: list[bytes] = []  # of an answer, until the bytes that brought them are all parsed
         self._halted = False  # nothing that comes is looked at any more
         self.write_paused = False  # the caller reads too slowly
 
@@ -86,6 +88,7 @@ class CallerConnection(asyncio.Protocol):
             self._early.append(data)
             return
         self._header_bytes += len(data)
+        self._fed = self._header_bytes
         while data and not self._halted:
             try:
                 self._parser.feed_data(data)
@@ -201,13 +204,22 @@ class CallerConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes to the caller, if it is still there."""
+        self.flush()
         if data and self.is_open and self._wire is not None:
             self._wire.write(data)
 
     def relay(self, data: bytes) -> None:
-        """Send a part of an answer."""
-        if data and self._wire is not None:
-            self._wire.write(data)
+        """Take a part of an answer; it goes out at `flush`, together with what came with it."""
+        if data:
+            self._parts.append(data)
+
+    def flush(self) -> None:
+        """Send what was relayed: a head and its content are one write, for a write costs as much as all our parsing."""
+        if not self._parts:
+            return
+        parts, self._parts = self._parts, []
+        if self._wire is not None:
+            self._wire.write(parts[0] if len(parts) == 1 else b"".join(parts))
         self._extend(self._timeouts.idle)
 
     def awaiting_answer(self) -> None:
@@ -226,6 +238,7 @@ class CallerConnection(asyncio.Protocol):
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
         """Go on to the next request, or close."""
+        self.flush()
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()
@@ -390,9 +403,9 @@ class CallerConnection(asyncio.Protocol):
         self._waiting.append((head, self._content))
 
     def _over_limits(self) -> Refusal | None:
-        size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-        if size > self._limits.header_bytes:
-            return _headers_too_large(f"over {self._limits.header_bytes} bytes")
+        limit = self._limits.header_bytes
+        if self._fed > limit and len(self._url) + fields_size(self._headers) > limit:
+            return _headers_too_large(f"over {limit} bytes")
         if len(self._headers) > self._limits.header_count:
             return _headers_too_large(f"more than {self._limits.header_count}")
         return None

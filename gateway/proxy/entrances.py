@@ -3,7 +3,6 @@
 Pure: a request's head in, a `Route` or a `Refusal` out.
 """
 
-import base64
 import binascii
 import re
 from dataclasses import dataclass, field
@@ -204,7 +203,7 @@ def _other_connection(head: RequestHead, connection_id: str) -> Refusal | None:
 
 def _basic(encoded: bytes) -> tuple[str | None, str | None]:
     try:
-        user, _, password = base64.b64decode(encoded.strip(b" \t"), validate=True).decode().partition(":")
+        user, _, password = binascii.a2b_base64(encoded.strip(b" \t"), strict_mode=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return None, None
     return user or None, password or None

@@ -22,7 +22,7 @@ from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry
-from gateway.proxy.admission import admit, not_permitted
+from gateway.proxy.admission import admit, client_name, not_permitted
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import Entrance, Route
@@ -57,7 +57,7 @@ class Exchange:
         self._began = services.time()
         self._client = ""
         self._live: Live | None = None
-        self._target: Target | None = None
+        self._target: Target | None = route.target  # as asked for, until it is decided on
         self._gathered: bytes | None = None  # the content, whole, where parameters go into it
         self._body: bytes | None = None  # the same as rewritten
         self._upstream: UpstreamConnection | None = None
@@ -83,6 +83,7 @@ class Exchange:
             return
         client = self.admit()
         if isinstance(client, Refusal):
+            self._client = client_name(self._services, self._route.tag)
             self._refuse(client)
             return
         self._client = client
@@ -263,6 +264,10 @@ class Exchange:
         elif self._held is not None and not self._held.add(data) and self._upstream is not None:
             self._upstream.pause_reading()
 
+    def response_fed(self) -> None:
+        """Send on what came so far: no more is at hand."""
+        self._caller.flush()
+
     def response_ended(self) -> None:
         """Take the end of an answer, or of upstream's half of a tunnel."""
         connection, self._upstream = self._upstream, None
@@ -395,8 +400,10 @@ class Exchange:
             self._cut()
         elif self._upstream is None:
             self.response_ended()
-        elif not self._caller.write_paused:
-            self._upstream.resume_reading()
+        else:
+            self._caller.flush()
+            if not self._caller.write_paused:
+                self._upstream.resume_reading()
 
     def _relay_head(self, response: ResponseHead) -> None:
         live, target = self._live, self._target

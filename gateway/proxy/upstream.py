@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import httptools
 
-from gateway.http.fields import Headers
+from gateway.http.fields import Headers, fields_size
 from gateway.http.response import ResponseHead, ResponseInvalid, read_response_head
 from gateway.proxy.tls import Wire
 
@@ -37,6 +37,9 @@ class Receiver(Protocol):
 
     def response_content(self, data: bytes) -> None:
         """Take a piece of content."""
+
+    def response_fed(self) -> None:
+        """Take note that all bytes that came at once are handed on."""
 
     def response_ended(self) -> None:
         """Take note that the answer is complete."""
@@ -101,6 +104,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._finished = False  # the answer is complete, and the bytes that brought its end are being parsed
         self._surplus = False
         self._head_bytes = 0
+        self._fed = 0  # at least as much as any head that ends in what is being parsed
 
     # What an exchange asks of it.
 
@@ -178,6 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._answered = True
         self._head_bytes += len(data)
+        self._fed = self._head_bytes
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -192,6 +197,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._complete()
         elif self._head_bytes > self._max_head:
             self._fail("its header fields are over the limit")
+        elif self._receiver is not None:
+            self._receiver.response_fed()
 
     def eof_received(self) -> bool:
         """Upstream has closed its side, cleanly."""
@@ -244,7 +251,7 @@ class UpstreamConnection(asyncio.Protocol):
         receiver = self._receiver
         if receiver is None or self._finished:
             return
-        if sum(len(name) + len(value) + 4 for name, value in self._headers) > self._max_head:
+        if self._fed > self._max_head and fields_size(self._headers) > self._max_head:
             raise ResponseInvalid("its header fields are over the limit")
         self._head_bytes = 0
         head = read_response_head(

@@ -635,3 +635,12 @@ async def test_an_encoding_given_in_two_fields_is_still_one_that_hides_secrets(
     encodings = b"Content-Encoding: gzip\r\nContent-Encoding: identity\r\n"
     gateway.service.script = [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + encodings + b"\r\nok"]
     assert problem(await caller.ask(gateway.request()))[0] == 502
+
+
+async def test_the_log_tells_who_was_refused_and_where_it_wanted_to_go(gateway: Gateway, caller: Caller) -> None:
+    await caller.ask(gateway.request(connection="hr-ann", path="/v1/secrets?query=x"))
+    await caller.ask(gateway.request(token="gwc_wrong"))
+    foreign, unknown = gateway.log.take_recent()
+    assert (foreign.client, foreign.connection, foreign.code) == ("runner", "hr-ann", "connection_not_permitted")
+    assert foreign.origin + foreign.path == f"{gateway.origin}/v1/secrets"
+    assert (unknown.client, unknown.origin, unknown.code) == ("", gateway.origin, "proxy_authentication_required")

@@ -64,6 +64,9 @@ class Asker:
     def response_content(self, data: bytes) -> None:
         """Not looked at."""
 
+    def response_fed(self) -> None:
+        pass
+
     def response_ended(self) -> None:
         self.connection.release()
 
