@@ -182,6 +182,28 @@ def test_another_account_of_the_same_app_is_another_connection(house):
     assert sorted(one["label"] for one in house.connections(app)) == ["John Doe", "Mary Major"]
 
 
+def test_without_a_unique_identifier_each_connect_is_a_connection_of_its_own(house):
+    """The policy may leave it blank."""
+    app = house.app("password", replacing={'unique_id = "{{ authData.testcode.id }}"': ""})
+    person = house.person()
+    for _ in range(2):
+        assert house.connect(app, person).heading == "Connected as John Doe"
+    assert [one["unique_id"] for one in house.connections(app)] == [None, None]
+
+
+def test_a_test_call_may_be_a_post_with_dummy_values(house):
+    """For a service without a GET that needs no input; without the value it wants, nothing is connected."""
+    url = f'[test]\nurl = "{house.provider.me_url}"\nmethod = "POST"\n'
+    old = f'[test]\nurl = "{house.provider.me_url}"\n'
+    right = house.app("password", replacing={old: url + 'body = { website = "https://example.com/" }\n'})
+    wrong = house.app("password", replacing={old: url + 'body = { site = "https://example.com/" }\n'})
+
+    assert house.connect(right).heading == "Connected as John Doe"
+    assert house.call(house.connection(right)["id"]).status == 200
+    assert "422" in house.connect(wrong).text
+    assert house.connections(wrong) == []
+
+
 def test_a_refresh_that_the_provider_refuses_for_good_needs_the_person_again_under_the_same_id(house, visitor):
     """`invalid_grant` ends it; a link for this connection brings it back, for the same callers."""
     app = house.app("authorization_code")

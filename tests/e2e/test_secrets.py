@@ -204,6 +204,8 @@ def test_no_secret_of_any_grant_is_found_anywhere(own_house, provider):
     assert gateway.api("DELETE", f"/connections/{connections[0]}").status == 204
     assert gateway.stop() == 0
 
+    client_secrets = [app.application.client_secret for app in apps]
+    assert found(client_secrets, "\n".join(visited).encode()) == []  # the provider's login URLs are among them
     pages = [page for visitor in house.visitors for page in pages_of(visitor, gateway)]
     assert found(secrets - in_addresses, b"\n".join(pages)) == []
     assert found(secrets, b"\n".join(given_out + lists)) == []

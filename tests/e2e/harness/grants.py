@@ -3,7 +3,7 @@
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,8 +131,9 @@ class House:
         revoked: str = "access_token",
         title: str = "Orders",
         name: str = "",
+        replacing: Mapping[str, str] | None = None,
     ) -> App:
-        """Register an application of this grant, write its policy, and set its secret."""
+        """Register an application of this grant, write its policy (with some of it replaced), and set its secret."""
         name = name or f"{grant.replace('_', '-')}-{next(_numbers)}"
         callback = f"http://127.0.0.1:{self.gateway.web_port}/oauth/callback/{name}"
         own = grant == "client_credentials"
@@ -155,6 +156,9 @@ class House:
             revoke=self.provider.revoke_url,
             revoked=revoked,
         )
+        for old, new in (replacing or {}).items():
+            assert old in text
+            text = text.replace(old, new)
         written = self.gateway.api("PUT", f"/apps/{name}", {"policy": text})
         assert written.status == 201, written.body
         if not own:

@@ -63,12 +63,17 @@ class TokenCalls:
 
 
 def me(request):
-    """Say whose token this is: a person's, or an application's own. Needs the scope `read` (RFC 6750)."""
+    """Say whose token this is: a person's, or an application's own. Needs the scope `read` (RFC 6750).
+
+    A POST must bring a web site, which is of no use: as with services that have nothing else to test with.
+    """
     from oauth2_provider.oauth2_backends import get_oauthlib_core  # noqa: PLC0415 - needs the app registry
 
     valid, asked = get_oauthlib_core().verify_request(request, scopes=["read"])
     if not valid:
         return JsonResponse({"error": "invalid_token"}, status=401)
+    if request.method == "POST" and not json.loads(request.body).get("website"):
+        return JsonResponse({"error": "website is missing"}, status=422)
     if asked.user is None:
         return JsonResponse({"id": f"app-{asked.client.pk}", "profile": {"real_name": asked.client.name}})
     person = asked.user
