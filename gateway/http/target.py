@@ -149,9 +149,13 @@ def served_path(path: str) -> str:
 
 def _ipv6(text: str) -> str:
     try:
-        return IPv6Address(text[1:-1]).compressed
+        address = IPv6Address(text[1:-1])
     except ValueError:
         raise TargetInvalid("the host is not a valid IPv6 address") from None
+    if address.ipv4_mapped is None:
+        return address.compressed
+    high, low = divmod(int(address.ipv4_mapped), 1 << 16)
+    return f"::ffff:{high:x}:{low:x}"  # Python 3.13 would write the last 32 bits as a dotted quad
 
 
 def _port(text: str | None, scheme: str) -> int:

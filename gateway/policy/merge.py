@@ -24,6 +24,7 @@ _JSON = re.compile(r"(?:application|text)/json|[^/]+/[^/]+\+json", re.ASCII)
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _FORM_CHARSETS = _UTF_8 | {"iso-8859-1", "latin1", "windows-1252"}  # ASCII's bytes mean ASCII; in IBM037 they would not
 _NAMES_OURS = re.compile(r"json|x-www-form-urlencoded", re.IGNORECASE)
+_DEEPEST = 900  # below what Python's reader takes in any version
 _BLANKS = b" \t\n\r"  # RFC 8259 §2
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]')
 
@@ -158,10 +159,24 @@ def _read_json(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         reason = error.msg
+    if _depth(body) > _DEEPEST:
+        raise BodyInvalid(f"the body nests more than {_DEEPEST} levels deep")
     try:
         return json.loads(body.decode(), parse_int=str, parse_float=str, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise BodyInvalid(f"the body is declared as JSON and is none: {reason}") from None
+
+
+def _depth(text: bytes) -> int:
+    """Return how deep objects and arrays nest: Python's own limit differs from version to version."""
+    depth = deepest = 0
+    for found in _STRING_OR_MARK.finditer(text):
+        if found[0] in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif found[0] in b"}]":
+            depth -= 1
+    return deepest
 
 
 def _no_constant(name: str) -> None:
