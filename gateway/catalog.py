@@ -74,7 +74,7 @@ class Catalog:
 
     def load(self) -> tuple[str, ...]:
         """Read what changed since the last time, and return the apps whose policy is another one now."""
-        found = self._scan()
+        found, first = self._scan(), not self._generations
         changed = [app for app in self._stamps if app not in found and self._forget(app)]
         for app, (file, stamp) in found.items():
             if self._stamps.get(app) != stamp and self._read(app, file):
@@ -82,6 +82,10 @@ class Catalog:
         self._stamps = {app: stamp for app, (_, stamp) in found.items()}
         for app in changed:
             self._generations[app] = self.generation(app) + 1
+            if not first and app in self._policies:
+                _log.info("policy.loaded", app=app)
+        if first and changed:
+            _log.info("policies.loaded", count=len(changed))
         return tuple(changed)
 
     async def watch(self, on_change: Callable[[str], None]) -> None:
@@ -140,7 +144,6 @@ class Catalog:
         if policy is None or policy == self._policies.get(app):
             return False
         self._policies[app] = policy
-        _log.info("policy.loaded", app=app)
         return True
 
     def _forget(self, app: str) -> bool:
