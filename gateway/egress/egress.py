@@ -46,6 +46,7 @@ class Egress:
         """The client context of every TLS connection to the outside; SSL_CERT_FILE adds authorities to it."""
         context = ssl.create_default_context()
         context.set_alpn_protocols(["http/1.1"])
+        context.options |= ssl.OP_NO_RENEGOTIATION  # nobody needs it, and our TLS layer doesn't answer it
         return context
 
     async def resolve(self, host: str, port: int) -> list[AddrInfo]:
