@@ -99,11 +99,6 @@ class Template:
         """Every path that is looked up, in order."""
         return tuple(path for expression in self.expressions for path in expression.paths)
 
-    @property
-    def is_literal(self) -> bool:
-        """Whether it holds no expression at all."""
-        return not self.expressions
-
     def render(self, lookup: Lookup) -> str:
         """Return the text. Raises `MissingValue`, naming the path."""
         return "".join(part if isinstance(part, str) else part.evaluate(lookup) for part in self.parts)
