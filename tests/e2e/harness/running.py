@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.harness.provider import NOT_PROXIED
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 START_LIMIT = 30.0
@@ -37,13 +37,6 @@ class Answer:
         """The code of the gateway's own answer; None where upstream answered."""
         is_own = self.headers.get("content-type", "").startswith("application/problem+json")
         return self.json()["code"] if is_own else None
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
 
 
 def until(found, *, within: float, what: str) -> float:
