@@ -72,6 +72,10 @@ class Client:
             _open=tuple(Pattern.parse(pattern) for pattern in row.patterns if "*" in pattern),
         )
 
+    def is_expired(self, now: float) -> bool:
+        """Whether its token is worth nothing any more at `now`, in epoch seconds."""
+        return self.expires_at is not None and self.expires_at <= now
+
     def may_use(self, connection_id: str) -> bool:
         """Whether one of the patterns covers this connection."""
         return connection_id in self._exact or any(pattern.matches(connection_id) for pattern in self._open)
@@ -101,7 +105,7 @@ class Access:
     def client_for(self, token: str) -> Client | None:
         """Return whose token this is, None if it is nobody's, revoked or expired."""
         client = self._clients.get(hash_token(token))
-        if client is None or (client.expires_at is not None and client.expires_at <= self._clock()):
+        if client is None or client.is_expired(self._clock()):
             return None
         return client
 

@@ -3,12 +3,9 @@
 A name is looked up once and remembered; what stands in the table is everything the gateway treats specially.
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
-
-Headers = list[tuple[bytes, bytes]]
-"""Fields as they came: names keep their case, order is kept."""
-
 
 class Role(IntEnum):
     """What is done with a field. Everything not named here is forwarded as it came."""
@@ -33,10 +30,6 @@ class Role(IntEnum):
     LOCATION = 17
     SET_COOKIE = 18
     METHOD_OVERRIDE = 19  # a server may take it for the method
-
-
-ORDINARY = Role.ORDINARY
-"""By identity and without a look-up in the class: it is asked of every field of every message."""
 
 
 class Name(NamedTuple):
@@ -65,6 +58,7 @@ _ROLES = {
     b"content-location": Role.LOCATION,
     b"set-cookie": Role.SET_COOKIE,
     b"set-cookie2": Role.SET_COOKIE,
+    b"close": Role.HOP_BY_HOP,  # RFC 9112 §9.6: reserved, for it is what `Connection: close` would nominate
     b"keep-alive": Role.HOP_BY_HOP,
     b"te": Role.HOP_BY_HOP,
     b"trailer": Role.HOP_BY_HOP,  # trailers are dropped whole
@@ -96,6 +90,7 @@ _NEVER_DISGUISED = frozenset({b"x-original-url", b"x-rewrite-url"}) | frozenset(
 _MAX_REMEMBERED = 4096
 _MAX_NAME = 64  # bytes of a name that is remembered
 _remembered: dict[bytes, Name] = {}
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 def read_name(raw: bytes) -> Name:
@@ -120,9 +115,19 @@ def _remember(raw: bytes) -> Name:
     return name
 
 
-def fields_size(headers: Headers) -> int:
+def fields_size(names: Iterable[bytes], values: Iterable[bytes]) -> int:
     """Return how many bytes the fields take on the wire."""
-    return sum(len(name) + len(value) + 4 for name, value in headers)
+    return sum(len(name) + len(value) + 4 for name, value in zip(names, values, strict=True))
+
+
+_USUAL_OPTIONS = frozenset({b"close", b"Close", b"keep-alive", b"Keep-Alive"})
+
+
+def nominated(connection: bytes) -> frozenset[bytes]:
+    """Return the field names, folded, that a `Connection` field nominates (RFC 9110 §7.6.1)."""
+    if connection in _USUAL_OPTIONS:
+        return _NOTHING  # fields with these names end here in any case
+    return frozenset(member.replace(b"_", b"-") for member in list_members(connection))
 
 
 def list_members(value: bytes) -> list[bytes]:

@@ -4,11 +4,13 @@ RFC 9112 §6.3, §11.2 (smuggling), RFC 9110 §7.6. llhttp has parsed the syntax
 """
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
-from gateway.http.fields import ORDINARY, Headers, Role, list_members, read_name
+from gateway.http.fields import Role, nominated
+from gateway.http.shape import NOTHING, Shape, Shapes
 
+_VERSIONS = frozenset({"1.0", "1.1"})
 _CHUNKED = b"chunked"
+_TRANSFER_ENCODING = frozenset({b"transfer-encoding"})
 _DIGITS = frozenset(b"0123456789")
 _MAX_LENGTH_DIGITS = 18  # fits every 64-bit reader
 _NOT_TO_BE_NOMINATED = frozenset({b"host", b"content-length", b"transfer-encoding", b"via", b"content-type"})
@@ -35,127 +37,193 @@ class RequestRejected(ValueError):
     """The head is malformed or ambiguous; the message says what and is safe to show."""
 
 
-@dataclass(slots=True, kw_only=True)
+class RequestShape(Shape):
+    """The names of a request's fields. Raises `RequestRejected` where a name alone makes the request ambiguous."""
+
+    __slots__ = (
+        "api_key_at",
+        "authorization_at",
+        "connection_id_at",
+        "content_encoding_at",
+        "content_type_at",
+        "host_at",
+        "is_plain",
+        "length_at",
+        "method_override_at",
+        "proxy_authorization_at",
+        "transfer_encoding_at",
+        "upgrade_at",
+        "via_at",
+    )
+
+    ends_here = frozenset(
+        {Role.HOP_BY_HOP, Role.CONNECTION, Role.UPGRADE, Role.PROXY_AUTHORIZATION, Role.CONNECTION_ID}
+    )
+
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        super().__init__(names)
+        for at in self.all(Role.AMBIGUOUS):
+            name = names[at].decode("latin-1")
+            raise RequestRejected(f"The field {name} is a disguise of one that frames or routes requests.")
+        for role, title in _ONCE.items():
+            if len(self.all(role)) > 1:
+                raise RequestRejected(f"There are two {title} fields.")
+        if len(self.all(Role.CONTENT_LENGTH)) + len(self.all(Role.TRANSFER_ENCODING)) > 1:
+            raise RequestRejected("The length of the content is given twice.")
+        self.host_at = self.last(Role.HOST)
+        self.length_at = self.last(Role.CONTENT_LENGTH)
+        self.transfer_encoding_at = self.last(Role.TRANSFER_ENCODING)
+        self.proxy_authorization_at = self.last(Role.PROXY_AUTHORIZATION)
+        self.connection_id_at = self.last(Role.CONNECTION_ID)
+        self.authorization_at = self.last(Role.AUTHORIZATION)
+        self.api_key_at = self.last(Role.API_KEY)
+        self.content_type_at = self.last(Role.CONTENT_TYPE)
+        self.content_encoding_at = self.last(Role.CONTENT_ENCODING)
+        self.method_override_at = self.last(Role.METHOD_OVERRIDE)
+        self.upgrade_at = self.all(Role.UPGRADE)
+        self.via_at = self.all(Role.VIA)
+        self.is_plain = self.places.keys().isdisjoint(_WEIGHTY)
+        """Whether no field's value says how the message is to be read."""
+
+
+_ONCE = {
+    Role.HOST: "Host",
+    Role.PROXY_AUTHORIZATION: "Proxy-Authorization",
+    Role.CONNECTION_ID: "X-Connection-Id",
+    Role.CONTENT_TYPE: "Content-Type",
+    Role.CONTENT_ENCODING: "Content-Encoding",
+    Role.METHOD_OVERRIDE: "method override",
+}
+_WEIGHTY = frozenset({Role.CONTENT_LENGTH, Role.TRANSFER_ENCODING, Role.CONNECTION, Role.EXPECT})
+_shapes = Shapes(RequestShape)
+
+
 class RequestHead:
     """What the gateway knows of a request before its content.
 
-    `lines` are the fields to forward, folded name and whole line, in the caller's order and spelling. The lines
-    of Host and of the framing field are placeholders, filled when the request is sent. `content_length` is None for
-    chunked content and 0 for none.
+    `values` are the fields' values in the order of the shape's names. `content_length` is None for chunked content and
+    0 for none. `nominated` are the folded names that `Connection` says end here.
     """
 
-    method: str
-    raw_target: bytes
-    version: str
-    keep_alive: bool
-    lines: list[tuple[bytes, bytes]]
-    host: bytes | None = None
-    host_at: int = -1
-    framing_at: int = -1
-    content_length: int | None = 0
-    nominated: frozenset[bytes] = frozenset()
-    upgrade: bytes | None = None
-    expects_continue: bool = False
-    via: bytes = b""
-    proxy_authorization: bytes | None = None
-    connection_id: bytes | None = None
-    authorization: bytes | None = None
-    api_key: bytes | None = None
-    content_type: bytes | None = None
-    content_encoding: bytes | None = None
-    method_override: str | None = None
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "keep_alive",
+        "method",
+        "nominated",
+        "raw_target",
+        "shape",
+        "values",
+        "version",
+    )
+
+    def __init__(
+        self, method: str, raw_target: bytes, version: str, keep_alive: bool, shape: RequestShape, values: list[bytes]
+    ) -> None:
+        self.method, self.raw_target, self.version, self.keep_alive = method, raw_target, version, keep_alive
+        self.shape, self.values = shape, values
+        self.content_length: int | None = 0
+        self.nominated = NOTHING
+        self.expects_continue = False
 
     @property
     def has_content(self) -> bool:
         """Whether content follows the head."""
         return self.content_length != 0
 
+    @property
+    def host(self) -> bytes | None:
+        """Host, as the caller wrote it."""
+        return self._value(self.shape.host_at)
+
+    @property
+    def proxy_authorization(self) -> bytes | None:
+        """Proxy-Authorization."""
+        return self._value(self.shape.proxy_authorization_at)
+
+    @property
+    def connection_id(self) -> bytes | None:
+        """X-Connection-Id."""
+        return self._value(self.shape.connection_id_at)
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The last Authorization."""
+        return self._value(self.shape.authorization_at)
+
+    @property
+    def api_key(self) -> bytes | None:
+        """The last X-Api-Key."""
+        return self._value(self.shape.api_key_at)
+
+    @property
+    def content_type(self) -> bytes | None:
+        """Content-Type."""
+        return self._value(self.shape.content_type_at)
+
+    @property
+    def content_encoding(self) -> bytes | None:
+        """Content-Encoding, lower case."""
+        value = self._value(self.shape.content_encoding_at)
+        return None if value is None else value.lower()
+
+    @property
+    def method_override(self) -> str | None:
+        """The method that a server may take for the request's, upper case."""
+        value = self._value(self.shape.method_override_at)
+        return None if value is None else value.decode("latin-1").upper()
+
+    @property
+    def upgrade(self) -> bytes | None:
+        """Every Upgrade, as one list."""
+        places = self.shape.upgrade_at
+        return b", ".join([self.values[at] for at in places]) if places else None
+
+    @property
+    def via(self) -> bytes | None:
+        """Every Via, as one list."""
+        places = self.shape.via_at
+        return b",".join([self.values[at] for at in places]) if places else None
+
+    def names_with(self, shown: bytes) -> frozenset[bytes]:
+        """Return the folded names of the fields that have these bytes in them."""
+        fields = zip(self.shape.folded, self.values, strict=True)
+        return frozenset(folded for folded, value in fields if shown in value or shown in folded)
+
+    def _value(self, at: int) -> bytes | None:
+        return None if at < 0 else self.values[at].strip(b" \t")
+
 
 def read_request_head(
-    *, method: str, raw_target: bytes, version: str, keep_alive: bool, headers: Headers
+    *, method: str, raw_target: bytes, version: str, keep_alive: bool, names: list[bytes], values: list[bytes]
 ) -> RequestHead:
     """Read a parsed head. Raises `RequestRejected`."""
-    if version not in {"1.1", "1.0"}:
+    if version not in _VERSIONS:
         raise RequestRejected(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
     if method in _RTSP_METHODS:
         raise RequestRejected(f"{method} is not an HTTP method.")
-    head = RequestHead(method=method, raw_target=raw_target, version=version, keep_alive=keep_alive, lines=[])
-    lines = head.lines
-    for field_name, value in headers:
-        name = read_name(field_name)
-        if name.role is ORDINARY:
-            lines.append((name.folded, b"%b: %b\r\n" % (field_name, value)))
-        else:
-            _read_special(head, name.role, name.folded, field_name, value)
-    if head.host is None and version == "1.1":
+    shape = _shapes.of(names)
+    if shape.host_at < 0 and version == "1.1":
         raise RequestRejected("An HTTP/1.1 request needs a Host field (RFC 9112 §3.2).")
+    head = RequestHead(method, raw_target, version, keep_alive, shape, values)
+    if not shape.is_plain:
+        _read_framing(head, shape)
     return head
 
 
-def _read_special(head: RequestHead, role: Role, folded: bytes, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 - one ladder, one idea
-    lines = head.lines
-    match role:
-        case Role.HOST:
-            if head.host is not None:
-                raise RequestRejected("There are two Host fields.")
-            head.host, head.host_at = value.strip(b" \t"), len(lines)
-            lines.append((folded, name))
-        case Role.PROXY_AUTHORIZATION:
-            head.proxy_authorization = _once(head.proxy_authorization, value, "Proxy-Authorization")
-        case Role.CONTENT_LENGTH:
-            if head.framing_at >= 0:
-                raise RequestRejected("The length of the content is given twice.")
-            head.content_length, head.framing_at = _length(value), len(lines)
-            lines.append((folded, name))
-        case Role.TRANSFER_ENCODING:
-            _check_transfer_encoding(head, value)
-            head.content_length, head.framing_at = None, len(lines)
-            lines.append((folded, name))
-        case Role.CONNECTION:
-            head.nominated |= _nominated(value)
-        case Role.UPGRADE:
-            head.upgrade = value if head.upgrade is None else head.upgrade + b", " + value
-        case Role.EXPECT:
-            if value.strip(b" \t").lower() != b"100-continue":
-                raise RequestRejected("The only expectation is 100-continue (RFC 9110 §10.1.1).")
-            head.expects_continue = True
-            lines.append((folded, b"%b: %b\r\n" % (name, value)))
-        case Role.AMBIGUOUS:
-            raise RequestRejected(
-                f"The field {name.decode('latin-1')} is a disguise of one that frames or routes requests."
-            )
-        case Role.CONNECTION_ID:
-            head.connection_id = _once(head.connection_id, value, "X-Connection-Id")
-        case Role.HOP_BY_HOP:
-            pass
-        case _:
-            _note(head, role, value)
-            lines.append((folded, b"%b: %b\r\n" % (name, value)))
-
-
-def _note(head: RequestHead, role: Role, value: bytes) -> None:
-    """Remember a field that is forwarded and that we look at too."""
-    match role:
-        case Role.VIA:
-            head.via = head.via + b"," + value if head.via else value
-        case Role.AUTHORIZATION:
-            head.authorization = value
-        case Role.API_KEY:
-            head.api_key = value
-        case Role.CONTENT_TYPE:
-            head.content_type = _once(head.content_type, value, "Content-Type")
-        case Role.METHOD_OVERRIDE:
-            head.method_override = _once(head.method_override, value, "method override").decode("latin-1").upper()
-        case Role.CONTENT_ENCODING:
-            head.content_encoding = _once(head.content_encoding, value, "Content-Encoding").lower()
-        case _:
-            pass
-
-
-def _once(known: bytes | str | None, value: bytes, name: str) -> bytes:
-    if known is not None:
-        raise RequestRejected(f"There are two {name} fields.")
-    return value.strip(b" \t")
+def _read_framing(head: RequestHead, shape: RequestShape) -> None:
+    values = head.values
+    if shape.length_at >= 0:
+        head.content_length = _length(values[shape.length_at])
+    elif shape.transfer_encoding_at >= 0:
+        _check_transfer_encoding(head.version, values[shape.transfer_encoding_at])
+        head.content_length = None
+    for at in shape.all(Role.CONNECTION):
+        head.nominated |= _nominated(values[at])
+    for at in shape.all(Role.EXPECT):
+        if values[at].strip(b" \t").lower() != b"100-continue":
+            raise RequestRejected("The only expectation is 100-continue (RFC 9110 §10.1.1).")
+        head.expects_continue = True
 
 
 def _length(value: bytes) -> int:
@@ -165,22 +233,19 @@ def _length(value: bytes) -> int:
     return int(value)
 
 
-def _check_transfer_encoding(head: RequestHead, value: bytes) -> None:
+def _check_transfer_encoding(version: str, value: bytes) -> None:
     """RFC 9112 §6.1 allows codings before chunked; we are stricter: just `chunked`, on HTTP/1.1, no Content-Length."""
-    if head.version != "1.1":
+    if version != "1.1":
         raise RequestRejected("Transfer-Encoding is not part of HTTP/1.0.")
-    if head.framing_at >= 0:
-        raise RequestRejected("The length of the content is given twice.")
     if value.strip(b" \t").lower() != _CHUNKED:
         raise RequestRejected("The only transfer coding is chunked.")
 
 
 def _nominated(value: bytes) -> frozenset[bytes]:
-    members = frozenset(list_members(value))
-    folded = frozenset(member.replace(b"_", b"-") for member in members)
-    if refused := folded & _NOT_TO_BE_NOMINATED:
+    names = nominated(value)
+    if refused := names & _NOT_TO_BE_NOMINATED:
         raise RequestRejected(f"Connection nominates {min(refused).decode('latin-1')}, which is not hop-by-hop.")
-    return folded
+    return names
 
 
 def forwarded_head(
@@ -189,7 +254,7 @@ def forwarded_head(
     request_target: str,
     authority: str,
     content_length: int | None,
-    drop: AbstractSet[bytes],
+    drop: frozenset[bytes],
     injected: bytes,
     upgrade: bytes | None,
 ) -> bytes:
@@ -197,37 +262,25 @@ def forwarded_head(
 
     `drop` holds folded names not to be sent, `injected` whole lines to add. `content_length` is as in `RequestHead`.
     """
-    lines = head.lines
-    if head.host_at >= 0:
-        lines[head.host_at] = (b"host", b"%b: %b\r\n" % (_spelling(lines[head.host_at][1]), authority.encode("ascii")))
-    if head.framing_at >= 0:
-        lines[head.framing_at] = (
-            b"content-length",
-            _framing_line(_spelling(lines[head.framing_at][1]), content_length),
-        )
-    nominated = head.nominated
-    out = [f"{head.method} {request_target} HTTP/1.1\r\n".encode("ascii")]
-    if head.host_at < 0:
-        out.append(b"Host: %b\r\n" % authority.encode("ascii"))
-    out += [line for folded, line in lines if folded not in drop and folded not in nominated]
-    if head.framing_at < 0 and content_length:
-        out.append(b"Content-Length: %d\r\n" % content_length)
-    out.append(injected)
-    out.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % upgrade if upgrade else b"\r\n")
-    return b"".join(out)
-
-
-def _spelling(line: bytes) -> bytes:
-    """The caller's spelling of a name, from a placeholder or from a line that was filled before."""
-    return line.partition(b":")[0]
-
-
-def _framing_line(name: bytes, content_length: int | None) -> bytes:
-    """Keep the caller's spelling where the framing stays of its kind."""
-    chunked = name.lower() == b"transfer-encoding"
-    if content_length is None:
-        return b"%b: chunked\r\n" % (name if chunked else b"Transfer-Encoding")
-    return b"%b: %d\r\n" % (b"Content-Length" if chunked else name, content_length)
+    shape, values = head.shape, head.values.copy()
+    host, length = b"", b""
+    if head.nominated:
+        drop |= head.nominated
+    if shape.host_at >= 0:
+        values[shape.host_at] = authority.encode("ascii")
+    else:
+        host = b"Host: %b\r\n" % authority.encode("ascii")
+    if shape.length_at >= 0:
+        values[shape.length_at] = b"%d" % (content_length or 0)
+    elif shape.transfer_encoding_at >= 0:
+        values[shape.transfer_encoding_at] = _CHUNKED
+        if content_length is not None:
+            drop |= _TRANSFER_ENCODING
+            length = b"Content-Length: %d\r\n" % content_length
+    text, pick = shape.template(drop)
+    end = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % upgrade if upgrade else b"\r\n"
+    start = f"{head.method} {request_target} HTTP/1.1\r\n".encode("ascii")
+    return b"".join((start, host, text % pick(values), length, injected, end))
 
 
 def may_be_nominated(head: RequestHead, injected_names: AbstractSet[bytes]) -> bool:

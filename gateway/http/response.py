@@ -1,40 +1,70 @@
 """A response's head: read once, relayed with our own framing (RFC 9112 §6.3, RFC 9110 §7.6, §15)."""
 
 import re
-from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from gateway.http.fields import ORDINARY, Headers, Role, list_members, read_name
+from gateway.http.fields import Role, nominated
+from gateway.http.shape import NOTHING, Shape, Shapes
 
 _PRINTABLE = re.compile(rb"[\t -~\x80-\xff]*")
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STANDARD_REASONS = frozenset(_PHRASES.values())
+_COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
 NO_CONTENT = frozenset({204, 304})
-
-_RELAYED = frozenset(
-    {ORDINARY, Role.CONTENT_TYPE, Role.VIA, Role.EXPECT, Role.AUTHORIZATION, Role.API_KEY, Role.ACCEPT_ENCODING}
-)
 
 
 class ResponseInvalid(ValueError):
     """Upstream's head is not valid HTTP; the message says what."""
 
 
-@dataclass(slots=True, kw_only=True)
+class ResponseShape(Shape):
+    """The names of a response's fields. Raises `ResponseInvalid` where they say twice how long the content is."""
+
+    __slots__ = ("chunked_at", "connection_at", "encoding_at", "length_at", "location_at")
+
+    ends_here = frozenset(
+        {
+            Role.HOP_BY_HOP,
+            Role.AMBIGUOUS,
+            Role.CONNECTION,
+            Role.CONTENT_LENGTH,
+            Role.TRANSFER_ENCODING,
+            Role.UPGRADE,
+            Role.PROXY_AUTHORIZATION,
+        }
+    )
+
+    def __init__(self, names: tuple[bytes, ...]) -> None:
+        super().__init__(names)
+        if len(self.all(Role.CONTENT_LENGTH)) > 1:
+            raise ResponseInvalid("its Content-Length is ambiguous")
+        if len(self.all(Role.TRANSFER_ENCODING)) + len(self.all(Role.CONTENT_LENGTH)) > 1:
+            raise ResponseInvalid("its Transfer-Encoding is ambiguous")
+        self.length_at = self.last(Role.CONTENT_LENGTH)
+        self.chunked_at = self.last(Role.TRANSFER_ENCODING)
+        self.connection_at = self.all(Role.CONNECTION)
+        self.location_at = self.all(Role.LOCATION)
+        self.encoding_at = self.all(Role.CONTENT_ENCODING)
+
+
+_shapes = Shapes(ResponseShape)
+
+
 class ResponseHead:
     """What upstream said before its content.
 
-    `lines` are whole field lines to relay. `content_length` is None where the content ends with the last chunk or the
-    connection, which `chunked` tells apart; 0 where there is none.
+    `values` are the fields' values in the order of the shape's names. `content_length` is None where the content ends
+    with the last chunk or the connection, which `chunked` tells apart; 0 where there is none.
     """
 
-    status: int
-    reason: bytes
-    lines: list[bytes] = field(default_factory=list)
-    content_length: int | None = None
-    chunked: bool = False
-    upgrade: bytes | None = None
-    location_at: list[tuple[int, bytes, bytes]] = field(default_factory=list)
-    content_encoding: bytes = b""
+    __slots__ = ("_described", "_drop", "chunked", "content_length", "reason", "shape", "status", "values")
+
+    def __init__(self, status: int, reason: bytes, shape: ResponseShape, values: list[bytes]) -> None:
+        self.status, self.reason, self.shape, self.values = status, reason, shape, values
+        self.content_length: int | None = None
+        self.chunked = False
+        self._drop = NOTHING
+        self._described: int | None = None  # the length of content that is not sent
 
     @property
     def informational(self) -> bool:
@@ -46,69 +76,71 @@ class ResponseHead:
         """Whether only the end of the connection ends the content."""
         return self.content_length is None and not self.chunked
 
+    @property
+    def upgrade(self) -> bytes | None:
+        """The last Upgrade."""
+        at = self.shape.last(Role.UPGRADE)
+        return self.values[at] if at >= 0 else None
 
-def read_response_head(  # noqa: C901, PLR0912 - one ladder, one idea
-    *, status: int, reason: bytes, version: str, headers: Headers, method: str, cookies: bool
+    @property
+    def content_encoding(self) -> bytes:
+        """Every Content-Encoding, as one list; empty for none."""
+        return b",".join([self.values[at] for at in self.shape.encoding_at])
+
+    def fields(self) -> bytes:
+        """Return the field lines that are relayed, framing left out."""
+        text, pick = self.shape.template(self._drop)
+        lines = text % pick(self.values)
+        return lines if self._described is None else b"%bContent-Length: %d\r\n" % (lines, self._described)
+
+    def read(self, *, version: str, method: str, cookies: bool) -> None:
+        """Read what the values say. Raises `ResponseInvalid`."""
+        shape, values = self.shape, self.values
+        if not cookies:
+            self._drop = _COOKIES
+        for at in shape.connection_at:
+            if names := nominated(values[at]):
+                self._drop |= names
+        if shape.length_at >= 0:
+            self.content_length = _length(values[shape.length_at])
+        elif shape.chunked_at >= 0:
+            _check_chunked(values[shape.chunked_at], version)
+            self.chunked = True
+        if method == "HEAD" or self.status in NO_CONTENT or self.informational:
+            self._has_no_content(method)
+
+    def _has_no_content(self, method: str) -> None:
+        """A HEAD's or 304's Content-Length tells of what isn't sent (RFC 9110 §8.6): relay it as an ordinary field."""
+        if method == "HEAD" or self.status == HTTPStatus.NOT_MODIFIED:
+            self._described = self.content_length
+        self.content_length, self.chunked = 0, False
+
+
+def read_response_head(
+    *, status: int, reason: bytes, version: str, names: list[bytes], values: list[bytes], method: str, cookies: bool
 ) -> ResponseHead:
     """Read a parsed head. `cookies` lets Set-Cookie through. Raises `ResponseInvalid`."""
-    head = ResponseHead(status=status, reason=_clean_reason(status, reason))
-    nominated: frozenset[bytes] = frozenset()
-    kept: list[tuple[bytes, bytes]] = []
-    for name_bytes, value in headers:
-        name = read_name(name_bytes)
-        if name.role in _RELAYED:
-            kept.append((name.folded, b"%b: %b\r\n" % (name_bytes, value)))
-            continue
-        match name.role:
-            case Role.CONNECTION:
-                nominated |= frozenset(member.replace(b"_", b"-") for member in list_members(value))
-            case Role.CONTENT_LENGTH:
-                _set_length(head, value)
-            case Role.TRANSFER_ENCODING:
-                _set_chunked(head, value, version)
-            case Role.UPGRADE:
-                head.upgrade = value
-            case Role.SET_COOKIE if not cookies:
-                pass
-            case Role.HOP_BY_HOP | Role.PROXY_AUTHORIZATION | Role.AMBIGUOUS:
-                pass
-            case Role.LOCATION:
-                head.location_at.append((len(kept), name_bytes, value))
-                kept.append((name.folded, b"%b: %b\r\n" % (name_bytes, value)))
-            case role:
-                if role == Role.CONTENT_ENCODING:
-                    head.content_encoding += b"," + value if head.content_encoding else value
-                kept.append((name.folded, b"%b: %b\r\n" % (name_bytes, value)))
-    if nominated:
-        kept = [(folded, line if folded not in nominated else b"") for folded, line in kept]
-    head.lines = [line for _, line in kept]
-    if method == "HEAD" or status in NO_CONTENT or head.informational:
-        _without_content(head, method)
+    head = ResponseHead(status, _clean_reason(status, reason), _shapes.of(names), values)
+    head.read(version=version, method=method, cookies=cookies)
     return head
 
 
-def _set_length(head: ResponseHead, value: bytes) -> None:
+def _length(value: bytes) -> int:
     value = value.strip(b" \t")
-    if not value.isdigit() or head.content_length is not None or head.chunked:
+    if not value.isdigit():
         raise ResponseInvalid("its Content-Length is ambiguous")
-    head.content_length = int(value)
+    return int(value)
 
 
-def _set_chunked(head: ResponseHead, value: bytes, version: str) -> None:
-    if value.strip(b" \t").lower() != b"chunked" or version != "1.1" or head.content_length is not None or head.chunked:
+def _check_chunked(value: bytes, version: str) -> None:
+    if value.strip(b" \t").lower() != b"chunked" or version != "1.1":
         raise ResponseInvalid("its Transfer-Encoding is ambiguous")
-    head.chunked = True
-
-
-def _without_content(head: ResponseHead, method: str) -> None:
-    """A HEAD's or 304's Content-Length describes what isn't sent (RFC 9110 §8.6): relay it as an ordinary field."""
-    if head.content_length is not None and (method == "HEAD" or head.status == HTTPStatus.NOT_MODIFIED):
-        head.lines.append(b"Content-Length: %d\r\n" % head.content_length)
-    head.content_length, head.chunked = 0, False
 
 
 def _clean_reason(status: int, reason: bytes) -> bytes:
-    return reason if _PRINTABLE.fullmatch(reason) else _PHRASES.get(status, b"")
+    if reason in _STANDARD_REASONS or _PRINTABLE.fullmatch(reason):
+        return reason
+    return _PHRASES.get(status, b"")
 
 
 def framing_line(head: ResponseHead, *, method: str, chunked: bool) -> bytes:

@@ -35,29 +35,60 @@ class TargetInvalid(ValueError):
     """The text is not one clean http(s) URL; the message is one clause that says why."""
 
 
-class Target(NamedTuple):
-    """Where a request goes. `host` is canonical, `path` and `query` are the caller's bytes.
+class Origin(NamedTuple):
+    """Where a service is: scheme, host and port (RFC 6454 §4), and how they are written. Made by `origin_of`.
 
-    `host` is lower case without a trailing dot; an IPv6 address is compressed and has no brackets.
-    `path` starts with "/"; `query` is what follows "?", or None.
+    `host` is lower case without a trailing dot; an IPv6 address is compressed and has no brackets. `authority` is host
+    and port as `Host` carries them: the scheme's default port is left out. `serialized` is as in
+    `https://api.example.com` (§6.2).
     """
 
     scheme: str
     host: str
     port: int
+    authority: str
+    serialized: str
+
+    def __str__(self) -> str:
+        return self.serialized
+
+
+def origin_of(scheme: str, host: str, port: int) -> Origin:
+    """Return the origin of a canonical host."""
+    name = f"[{host}]" if ":" in host else host
+    authority = name if port == DEFAULT_PORTS[scheme] else f"{name}:{port}"
+    return Origin(scheme, host, port, authority, f"{scheme}://{authority}")
+
+
+class Target(NamedTuple):
+    """Where a request goes. `path` and `query` are the caller's bytes.
+
+    `path` starts with "/"; `query` is what follows "?", or None.
+    """
+
+    origin: Origin
     path: str
     query: str | None = None
 
     @property
-    def authority(self) -> str:
-        """Host and port as `Host` carries them: the scheme's default port is left out."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+    def scheme(self) -> str:
+        """The origin's."""
+        return self.origin.scheme
 
     @property
-    def origin(self) -> str:
-        """The origin, as in `https://api.example.com` (RFC 6454 §6.2)."""
-        return f"{self.scheme}://{self.authority}"
+    def host(self) -> str:
+        """The origin's, canonical."""
+        return self.origin.host
+
+    @property
+    def port(self) -> int:
+        """The origin's."""
+        return self.origin.port
+
+    @property
+    def authority(self) -> str:
+        """Host and port as `Host` carries them."""
+        return self.origin.authority
 
     @property
     def path_and_query(self) -> str:
@@ -67,7 +98,7 @@ class Target(NamedTuple):
     @property
     def url(self) -> str:
         """The whole URL."""
-        return self.origin + self.path_and_query
+        return self.origin.serialized + self.path_and_query
 
     @property
     def path_as_served(self) -> str:
@@ -81,17 +112,15 @@ def parse_target(url: str) -> Target:
     if match is None:
         raise TargetInvalid(_why(url))
     scheme, host, port, path, query = match.groups()
-    if scheme not in DEFAULT_PORTS:
-        scheme = scheme.lower()
-    return Target(scheme, canonical_host(host), _port(port, scheme), check_path(path or "/"), query)
+    return Target(_read_origin(scheme, host, port), check_path(path or "/"), query)
 
 
-def parse_origin_form(text: str, *, scheme: str, host: str, port: int) -> Target:
-    """Read `/path?query` against an origin that is known already (`host` canonical). Raises `TargetInvalid`."""
+def parse_origin_form(text: str, origin: Origin) -> Target:
+    """Read `/path?query` against an origin that is known already. Raises `TargetInvalid`."""
     match = _ORIGIN_FORM.fullmatch(text)
     if match is None:
         raise TargetInvalid(_why(text) if not text.startswith("/") else _why_path(text))
-    return Target(scheme, host, port, check_path(match[1]), match[2])
+    return Target(origin, check_path(match[1]), match[2])
 
 
 def parse_authority(text: str) -> tuple[str, int]:
@@ -103,6 +132,11 @@ def parse_authority(text: str) -> tuple[str, int]:
 
 
 @lru_cache(maxsize=4096)
+def _read_origin(scheme: str, host: str, port: str | None) -> Origin:
+    scheme = scheme.lower()
+    return origin_of(scheme, canonical_host(host), _port(port, scheme))
+
+
 def canonical_host(text: str) -> str:
     """Return the host's one spelling, lower case and without a trailing dot. Raises `TargetInvalid`."""
     if text.startswith("["):

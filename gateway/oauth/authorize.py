@@ -108,7 +108,7 @@ def _origin(url: str) -> str:
         target = parse_target(url)
     except TargetInvalid:
         return ""
-    return target.origin
+    return target.origin.serialized
 
 
 def wrong_issuer(params: Mapping[str, str], issuer: str | None) -> CallbackRefused | None:

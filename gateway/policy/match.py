@@ -8,8 +8,9 @@ labels; what an origin comes to is remembered in a bounded dictionary, for this 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gateway.http.target import Target, served_path
+from gateway.http.target import Origin, Target, origin_of, served_path
 from gateway.policy.context import Context
 from gateway.policy.entry import Entry, EntryTemplate
 from gateway.policy.model import Allow
@@ -21,8 +22,7 @@ _SHOWN = 3  # entries in a hint
 _MAX_COMPARED = 100  # entries that are compared for a hint
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(NamedTuple):
     """Go ahead. `rule` is the entry as written, `target` what to send (http may have become https)."""
 
     rule: str
@@ -42,11 +42,12 @@ Decision = Allowed | Denied
 
 
 @dataclass(frozen=True, slots=True)
-class _Origin:
-    """What one origin comes to: (path, path + "/", entry as written) each; "" is every path."""
+class _Rules:
+    """What one origin comes to: (path, path + "/", entry as written) each; "" is every path. `secure` is its https."""
 
     allow: tuple[tuple[str, str, str], ...]
     deny: tuple[tuple[str, str, str], ...]
+    secure: Origin | None
 
 
 class Matcher:
@@ -67,7 +68,7 @@ class Matcher:
         self._methods = None if methods is None else frozenset(methods) - NEVER
         written = {entry.port for entry in self._entries if entry.port_written and entry.port}
         self._connect_ports = DEFAULT_CONNECT_PORTS | written if connect_ports is None else frozenset(connect_ports)
-        self._origins: dict[tuple[str, str, int], _Origin] = {}
+        self._origins: dict[Origin, _Rules] = {}
 
     @classmethod
     def compile(cls, allow: Allow, fields: Mapping[str, str]) -> "Matcher":
@@ -79,21 +80,20 @@ class Matcher:
 
     def decide(self, method: str, target: Target, *, upgrade: bool = True) -> Decision:
         """Decide on one request. With `upgrade`, an http target that no http entry allows is tried as https."""
-        key = (target.scheme, target.host, target.port)
-        origin = self._origins.get(key) or self._resolve(key)
-        path = target.path
-        for exact, below, rule in origin.allow:
+        origin, path, _ = target
+        rules = self._origins.get(origin) or self._resolve(origin)
+        for exact, below, rule in rules.allow:
             if not exact or path == exact or path.startswith(below):
-                if origin.deny and (denial := _denial(origin, target)):
+                if rules.deny and (denial := _denial(rules, target)):
                     return denial
                 if method in NEVER if self._methods is None else method not in self._methods:
                     return self._method_denied(method)
                 return Allowed(rule, target)
-        return self._not_covered(method, target, origin, upgrade=upgrade)
+        return self._not_covered(method, target, rules, upgrade=upgrade)
 
     def decide_connect(self, host: str, port: int) -> Decision:
         """Decide on a tunnel to a host (canonical) and port; what is asked inside is decided anew."""
-        target = Target("https", host, port, "/", None)
+        target = Target(origin_of("https", host, port), "/")
         entry = next(_candidates(self._urls, host), None)
         if entry is None:
             return Denied(f"The host {host} is not in the allowed URLs.", self._closest(target))
@@ -109,40 +109,42 @@ class Matcher:
         """Whether any entry is on this host (canonical), whatever its port and path."""
         return next(_candidates(self._urls, host), None) is not None
 
-    def _resolve(self, key: tuple[str, str, int]) -> _Origin:
-        scheme, host, port = key
+    def _resolve(self, origin: Origin) -> _Rules:
+        scheme, host, port = origin.scheme, origin.host, origin.port
         entries = tuple(_candidates(self._urls, host))
-        origin = _Origin(
-            tuple(
+        rules = _Rules(
+            allow=tuple(
                 (entry.path, f"{entry.path}/", entry.written) for entry in entries if entry.covers_origin(scheme, port)
             ),
-            tuple(
+            deny=tuple(
                 (path := served_path(entry.path).rstrip("/"), f"{path}/", entry.written)
                 for entry in _candidates(self._deny, host)
                 if entry.covers_origin(scheme, port)
             ),
+            secure=origin_of("https", host, 443 if port == 80 else port)  # noqa: PLR2004  the schemes' default ports
+            if scheme == "http"
+            else None,
         )
         if entries:  # hosts that no entry is on are not worth remembering
             if len(self._origins) >= _MAX_ORIGINS:
                 self._origins.pop(next(iter(self._origins)), None)
-            self._origins[key] = origin
-        return origin
+            self._origins[origin] = rules
+        return rules
 
-    def _not_covered(self, method: str, target: Target, origin: _Origin, *, upgrade: bool) -> Decision:
-        if denial := _denial(origin, target):
+    def _not_covered(self, method: str, target: Target, rules: _Rules, *, upgrade: bool) -> Decision:
+        if denial := _denial(rules, target):
             return denial
-        if upgrade and target.scheme == "http":
-            port = 443 if target.port == 80 else target.port  # noqa: PLR2004  the schemes' default ports
-            secure = Target("https", target.host, port, target.path, target.query)
+        if upgrade and rules.secure is not None:
+            secure = Target(rules.secure, target.path, target.query)
             decision = self.decide(method, secure)
             if isinstance(decision, Allowed) or decision.rule or self._covers(secure):
                 return decision
         return Denied(f"{target.origin}{target.path} is not in the allowed URLs.", self._closest(target))
 
     def _covers(self, target: Target) -> bool:
-        origin = self._resolve((target.scheme, target.host, target.port))
+        rules = self._resolve(target.origin)
         return any(
-            not exact or target.path == exact or target.path.startswith(below) for exact, below, _ in origin.allow
+            not exact or target.path == exact or target.path.startswith(below) for exact, below, _ in rules.allow
         )
 
     def _method_denied(self, method: str) -> Denied:
@@ -188,11 +190,11 @@ def _candidates(index: _ByHost, host: str) -> Iterator[Entry]:
         yield from below.get(rest, ())
 
 
-def _denial(origin: _Origin, target: Target) -> Denied | None:
-    if not origin.deny:
+def _denial(rules: _Rules, target: Target) -> Denied | None:
+    if not rules.deny:
         return None
     path = target.path_as_served
-    for exact, below, rule in origin.deny:
+    for exact, below, rule in rules.deny:
         if not exact or path == exact or path.startswith(below):
             return Denied(f"The policy denies {target.origin}{target.path}.", None, rule)
     return None

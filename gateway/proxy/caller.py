@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from gateway.errors import Refusal
-from gateway.http.fields import Headers, fields_size, list_members
+from gateway.http.fields import fields_size, list_members
 from gateway.http.request import RequestHead, RequestRejected, read_request_head
+from gateway.proxy.admission import Admission
 from gateway.proxy.answers import refusal_bytes
 from gateway.proxy.content import Content
 from gateway.proxy.entrances import Tunnel, route_request
@@ -38,19 +39,22 @@ _HIDES_REQUESTS = (b"h2", b"http/", b"tls/")  # protocols that carry requests wh
 class CallerConnection(asyncio.Protocol):
     """One connection from a caller, or the inside of one tunnel."""
 
+    admission: Admission
+
     def __init__(self, listener: "Listener", *, tunnel: Tunnel | None = None, secure: bool = False) -> None:
         self.services = listener.services
         self.tunnel = tunnel
         self.deadline = 0.0  # monotonic seconds; 0 is none
-        self.is_loopback = False
         self._listener = listener
+        self._outbox = listener.outbox
         self._limits = listener.services.settings.limits
         self._timeouts = listener.services.settings.timeouts
-        self._secure = secure
+        self._inside = tunnel.inside(secure=secure) if tunnel is not None else None
         self._wire: Wire | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
-        self._headers: Headers = []
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._header_bytes = 0
         self._fed = 0  # at least as much as any head that ends in what is being parsed
         self._in_content = False
@@ -62,7 +66,7 @@ class CallerConnection(asyncio.Protocol):
         self._joined: Joined | None = None  # after a 101
         self._early: list[bytes] | None = None  # what came behind an offered Upgrade, for upstream if it accepts
         self._closing = False
-        self._parts: list[bytes] = []  # of an answer, until the bytes that brought them are all parsed
+        self._parts: list[bytes] = []  # of an answer, until the end of the loop's turn
         self._halted = False  # nothing that comes is looked at any more
         self.write_paused = False  # the caller reads too slowly
 
@@ -72,7 +76,7 @@ class CallerConnection(asyncio.Protocol):
         """Take the transport, or the TLS layer once its handshake is done."""
         self._wire = cast("Wire", transport)
         peer = transport.get_extra_info("peername")
-        self.is_loopback = bool(peer) and isinstance(peer, tuple) and ip_address(peer[0].partition("%")[0]).is_loopback
+        self.admission = Admission(self.services, is_loopback=_is_loopback(peer))
         self.deadline = self.services.time() + self._timeouts.request_header
         if not self._listener.joined(self):
             self._halt(Refusal(code="overloaded", detail="Too many connections are open.", retry_after=5))
@@ -141,25 +145,27 @@ class CallerConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        self._url, self._headers = b"", []
+        self._url, self._names, self._values = b"", [], []
 
     def on_url(self, url: bytes) -> None:
         """Gather the target."""
-        self._url += url
+        self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Gather a field. Trailers are dropped."""
         if not self._in_content:
-            self._headers.append((name, value))
+            self._names.append(name)
+            self._values.append(value)
 
     def on_headers_complete(self) -> None:
         """Read the head and begin an exchange, or let it wait its turn."""
         if self._halted:
             return
         self._in_content, self._header_bytes = True, 0
-        if refusal := self._over_limits():
-            self._halt(refusal)
-            return
+        if self._fed > self._limits.header_bytes or len(self._names) > self._limits.header_count:
+            if refusal := self._over_limits():
+                self._halt(refusal)
+                return
         parser = self._parser
         try:
             head = read_request_head(
@@ -167,7 +173,8 @@ class CallerConnection(asyncio.Protocol):
                 raw_target=self._url,
                 version=parser.get_http_version(),
                 keep_alive=parser.should_keep_alive(),
-                headers=self._headers,
+                names=self._names,
+                values=self._values,
             )
         except RequestRejected as error:
             self._halt(Refusal(code="request_rejected", detail=str(error)))
@@ -209,16 +216,18 @@ class CallerConnection(asyncio.Protocol):
             self._wire.write(data)
 
     def relay(self, data: bytes) -> None:
-        """Take a part of an answer; it goes out at `flush`, together with what came with it."""
+        """Send a part of an answer, together with whatever else comes in this turn of the loop."""
         if data:
+            if not self._parts:
+                self._outbox.add(self)
             self._parts.append(data)
 
     def flush(self) -> None:
-        """Send what was relayed: a head and its content are one write, for a write costs as much as all our parsing."""
+        """Send what was relayed."""
         if not self._parts:
             return
         parts, self._parts = self._parts, []
-        if self._wire is not None:
+        if self.is_open and self._wire is not None:
             self._wire.write(parts[0] if len(parts) == 1 else b"".join(parts))
         self._extend(self._timeouts.idle)
 
@@ -238,7 +247,6 @@ class CallerConnection(asyncio.Protocol):
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
         """Go on to the next request, or close."""
-        self.flush()
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()
@@ -272,12 +280,14 @@ class CallerConnection(asyncio.Protocol):
 
     def end_output(self) -> None:
         """Say that no more comes; reading goes on."""
+        self.flush()
         if self._wire is not None:
             self._wire.write_eof()
 
     def abort(self) -> None:
         """Cut the connection with a reset, so that no caller can take what it has for a whole answer."""
         self._halted = True
+        self.flush()
         if self._wire is not None:
             with contextlib.suppress(OSError, AttributeError):  # it may be closed already
                 self._wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -327,7 +337,7 @@ class CallerConnection(asyncio.Protocol):
         if head.method == "CONNECT":
             self._halted = True  # http-rules.md 2: what is behind it is read by the tunnel, or by nobody
             return
-        route = route_request(head, self.tunnel, secure=self._secure)
+        route = route_request(head, self._inside, self.admission.tag)
         if isinstance(route, Refusal):
             whole = content is None or content.complete
             self.refuse(route, self.services.request_id(), head=head, keep_alive=whole and head.upgrade is None)
@@ -385,6 +395,7 @@ class CallerConnection(asyncio.Protocol):
 
     def handed_over(self) -> "Wire":
         """Give the wire to what reads the inside of the tunnel."""
+        self.flush()
         self._listener.left(self)
         if self._wire is None:
             raise RuntimeError("handed over before the connection was made")
@@ -404,9 +415,9 @@ class CallerConnection(asyncio.Protocol):
 
     def _over_limits(self) -> Refusal | None:
         limit = self._limits.header_bytes
-        if self._fed > limit and len(self._url) + fields_size(self._headers) > limit:
+        if self._fed > limit and len(self._url) + fields_size(self._names, self._values) > limit:
             return _headers_too_large(f"over {limit} bytes")
-        if len(self._headers) > self._limits.header_count:
+        if len(self._names) > self._limits.header_count:
             return _headers_too_large(f"more than {self._limits.header_count}")
         return None
 
@@ -446,6 +457,7 @@ class CallerConnection(asyncio.Protocol):
     def _close(self, *, linger: bool) -> None:
         """Close; with `linger`, first let the caller finish sending, so that a reset can't overtake the answer."""
         self._closing = self._halted = True
+        self.flush()
         if self._wire is None or self._wire.is_closing():
             return
         self._extend(_LINGER if linger and not self.write_paused else self._timeouts.idle)  # then it is cut
@@ -454,6 +466,10 @@ class CallerConnection(asyncio.Protocol):
             self._wire.write_eof()
         else:
             self._wire.close()
+
+
+def _is_loopback(peer: object) -> bool:
+    return isinstance(peer, tuple) and bool(peer) and ip_address(peer[0].partition("%")[0]).is_loopback
 
 
 def _headers_too_large(how: str) -> Refusal:

@@ -6,14 +6,16 @@ Pure: a request's head in, a `Route` or a `Refusal` out.
 import binascii
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import Final, NamedTuple
 
 from gateway.errors import Refusal
 from gateway.http.request import RequestHead
 from gateway.http.target import (
+    Origin,
     Target,
     TargetInvalid,
     canonical_host,
+    origin_of,
     parse_authority,
     parse_origin_form,
     parse_target,
@@ -32,93 +34,108 @@ TAG_HINT = (
 PATH_TAG_HINT = "Send the client token as Authorization: Bearer <client token>, as X-Api-Key, or as a Basic password."
 
 
-class Entrance(StrEnum):
-    """How a request came in."""
-
-    ABSOLUTE = "absolute"
-    CONNECT = "connect"
-    PATH = "path"
+ABSOLUTE: Final = "absolute"
+CONNECT: Final = "connect"
+PATH: Final = "path"
+"""The entrances: how a request came in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """Which connection a request names, and the client token it shows (None: it shows none)."""
+    """Which connection a request names, and the client token it shows (None: it shows none).
+
+    `source` is what it was read from, so that the next request of a caller, which shows the same, has the same tag.
+    """
 
     connection_id: str
     token: str | None = field(repr=False)
+    source: tuple[bytes, bytes | None] | None = field(default=None, repr=False, compare=False)
+
+
+class Inside(NamedTuple):
+    """What holds for all requests inside a tunnel: the tag of its CONNECT, and the one origin they may name."""
+
+    tag: Tag
+    origin: Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tunnel:
-    """What a CONNECT settled for all requests inside: its authority and its tag."""
+    """What a CONNECT settled: its authority and its tag."""
 
     host: str
     port: int
     tag: Tag
 
+    def inside(self, *, secure: bool) -> Inside:
+        """Return what holds for the requests inside; `secure` is whether they come through TLS."""
+        return Inside(self.tag, origin_of("https" if secure else "http", self.host, self.port))
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """What a request asks for. `target` is whole, or `relative` is what to put behind the connection's base URL."""
 
-    entrance: Entrance
+class Route(NamedTuple):
+    """What a request asks for. `target` is whole, or `relative` is what to put behind the connection's base URL.
+
+    `drop` are the folded names of fields that show the client token.
+    """
+
+    entrance: str
     tag: Tag
     target: Target | None = None
     relative: str | None = None
     drop: frozenset[bytes] = _NOTHING
 
 
-def route_request(head: RequestHead, tunnel: Tunnel | None, *, secure: bool) -> Route | Refusal:
-    """Read a request that isn't a CONNECT. `secure` is whether it came through TLS inside its tunnel."""
-    raw = head.raw_target
-    if not raw.isascii():
+def route_request(head: RequestHead, tunnel: Inside | None, known: Tag | None) -> Route | Refusal:
+    """Read a request that isn't a CONNECT. `known` is the tag of the caller's request before."""
+    try:
+        text = head.raw_target.decode("ascii")
+    except UnicodeDecodeError:
         return _invalid("it has non-ASCII characters; percent-encode them")
-    text = raw.decode("ascii")
     try:
         if tunnel is not None:
-            return _inside(text, head, tunnel, secure=secure)
+            return _inside(text, head, tunnel)
         if text.startswith("/"):
-            return _path_style(text, head)
-        tag = proxy_tag(head)
+            return _path_style(text, head, known)
+        tag = proxy_tag(head, known)
         if isinstance(tag, Refusal):
             return tag
-        return Route(entrance=Entrance.ABSOLUTE, tag=tag, target=parse_target(text))
+        return Route(ABSOLUTE, tag, parse_target(text))
     except TargetInvalid as reason:
         return _invalid(str(reason))
 
 
-def _inside(text: str, head: RequestHead, tunnel: Tunnel, *, secure: bool) -> Route | Refusal:
+def _inside(text: str, head: RequestHead, tunnel: Inside) -> Route | Refusal:
     """http-rules.md 3: inside a tunnel the target is the CONNECT's authority, and Host must equal it."""
-    scheme = "https" if secure else "http"
-    if text.startswith("/"):
-        target = parse_origin_form(text, scheme=scheme, host=tunnel.host, port=tunnel.port)
-    else:
-        target = parse_target(text)
-        if (target.scheme, target.host, target.port) != (scheme, tunnel.host, tunnel.port):
-            return _invalid(f"it names another origin than the tunnel to {tunnel.host}:{tunnel.port}")
-    if other := _other_connection(head, tunnel.tag.connection_id):
+    tag, origin = tunnel
+    target = parse_origin_form(text, origin) if text.startswith("/") else parse_target(text)
+    if target.origin != origin:
+        return _invalid(f"it names another origin than the tunnel to {origin.host}:{origin.port}")
+    if other := _other_connection(head, tag.connection_id):
         return other
-    if head.host is None or not _names(head.host, target):
+    host = head.host
+    if host is None or not _names(host, origin):
         return Refusal(
             code="request_rejected",
-            detail=f"Host does not name {target.authority}, which the tunnel goes to.",
+            detail=f"Host does not name {origin.authority}, which the tunnel goes to.",
             hint="Open a tunnel for each host.",
         )
-    return Route(entrance=Entrance.CONNECT, tag=tunnel.tag, target=target)
+    return Route(CONNECT, tag, target)
 
 
-def _names(host: bytes, target: Target) -> bool:
-    """Whether a Host field names the target's authority. Its port may be left out: the tunnel's is what counts."""
+def _names(host: bytes, origin: Origin) -> bool:
+    """Whether a Host field names the authority. Its port may be left out: the tunnel's is what counts."""
     text = host.decode("latin-1")
+    if text == origin.authority:
+        return True
     try:
         if text.endswith("]") or ":" not in text:
-            return canonical_host(text) == target.host
-        return parse_authority(text) == (target.host, target.port)
+            return canonical_host(text) == origin.host
+        return parse_authority(text) == (origin.host, origin.port)
     except TargetInvalid:
         return False
 
 
-def _path_style(text: str, head: RequestHead) -> Route | Refusal:
+def _path_style(text: str, head: RequestHead, known: Tag | None) -> Route | Refusal:
     match = _PATH_STYLE.fullmatch(text)
     if match is None:
         return Refusal(
@@ -136,13 +153,15 @@ def _path_style(text: str, head: RequestHead) -> Route | Refusal:
             detail="The client token stands in the URL, which goes on to the target.",
             hint=PATH_TAG_HINT,
         )
-    tag = Tag(connection_id=connection_id, token=token)
+    tag = known
+    if tag is None or tag.connection_id != connection_id or tag.token != token:
+        tag = Tag(connection_id=connection_id, token=token)
     suffix = "" if query is None else f"?{query}"
     inside = _ABSOLUTE_INSIDE.fullmatch(rest or "")
     if inside is None:
-        return Route(entrance=Entrance.PATH, tag=tag, relative=(rest or "") + suffix, drop=drop)
+        return Route(PATH, tag, relative=(rest or "") + suffix, drop=drop)
     target = parse_target(f"{inside[1]}://{inside[2]}{suffix}")
-    return Route(entrance=Entrance.PATH, tag=tag, target=target, drop=drop)
+    return Route(PATH, tag, target, drop=drop)
 
 
 def _path_token(head: RequestHead) -> tuple[str | None, frozenset[bytes]]:
@@ -150,11 +169,10 @@ def _path_token(head: RequestHead) -> tuple[str | None, frozenset[bytes]]:
     found = _token_of(head.authorization) or _text(head.api_key)
     if not found:
         return None, _NOTHING
-    shown = found.encode("latin-1", "replace")
-    drop = {folded for folded, line in head.lines if shown in line}
-    if _token_of(head.authorization) == found:
-        drop.add(b"authorization")  # as a Basic password it does not stand there plainly
-    return found, frozenset(drop)
+    drop = head.names_with(found.encode("latin-1", "replace"))
+    if b"authorization" not in drop and _token_of(head.authorization) == found:
+        drop |= {b"authorization"}  # as a Basic password it does not stand there plainly
+    return found, drop
 
 
 def _token_of(authorization: bytes | None) -> str | None:
@@ -169,10 +187,13 @@ def _token_of(authorization: bytes | None) -> str | None:
     return None
 
 
-def proxy_tag(head: RequestHead) -> Tag | Refusal:
-    """Read the tag of a request in absolute-form or of a CONNECT."""
-    named = _text(head.connection_id)
+def proxy_tag(head: RequestHead, known: Tag | None = None) -> Tag | Refusal:
+    """Read the tag of a request in absolute-form or of a CONNECT. `known` is returned where the request shows it."""
     raw = head.proxy_authorization
+    source = (raw or b"", head.connection_id)
+    if known is not None and known.source == source:
+        return known
+    named = _text(head.connection_id)
     if raw is None:
         raw = b"bearer"  # without a token
     scheme, _, rest = raw.partition(b" ")
@@ -190,7 +211,7 @@ def proxy_tag(head: RequestHead) -> Tag | Refusal:
         return _untagged("no connection is named")
     if not _CONNECTION.fullmatch(connection_id):
         return _untagged("what it names is no connection's id")
-    return Tag(connection_id=connection_id, token=token or None)
+    return Tag(connection_id=connection_id, token=token or None, source=source)
 
 
 def _other_connection(head: RequestHead, connection_id: str) -> Refusal | None:

@@ -22,10 +22,10 @@ from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry
-from gateway.proxy.admission import admit, client_name, not_permitted
+from gateway.proxy.admission import client_name, not_permitted
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
-from gateway.proxy.entrances import Entrance, Route
+from gateway.proxy.entrances import PATH, Route
 from gateway.proxy.held import Held
 from gateway.proxy.outgoing import behind_base_url, body_too_large, outgoing_head, rewritten_body
 from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations, scrubbed_head
@@ -45,6 +45,22 @@ _Args = TypeVarTuple("_Args")
 class Exchange:
     """One request and its answer."""
 
+    # Where most exchanges end as they began: on the class, so that beginning one sets only what is its own.
+    _client = ""
+    _live: Live | None = None
+    _gathered: bytes | None = None  # the content, whole, where parameters go into it
+    _body: bytes | None = None  # the same as rewritten
+    _upstream: UpstreamConnection | None = None
+    _relay: Relay | None = None
+    _status = 0
+    _held: Held | None = None  # a 401, while we see to the token
+    _replayed = False
+    _retried = False
+    _upgrading = False
+    _ended = False
+    _received = 0
+    _task: asyncio.Task[None] | None = None
+
     def __init__(
         self, services: Services, caller: "CallerConnection", route: Route, head: RequestHead, content: Content | None
     ) -> None:
@@ -55,27 +71,14 @@ class Exchange:
         self._caller = caller
         self._route = route
         self._began = services.time()
-        self._client = ""
-        self._live: Live | None = None
-        self._target: Target | None = route.target  # as asked for, until it is decided on
-        self._gathered: bytes | None = None  # the content, whole, where parameters go into it
-        self._body: bytes | None = None  # the same as rewritten
-        self._upstream: UpstreamConnection | None = None
-        self._relay: Relay | None = None
-        self._status = 0
-        self._held: Held | None = None  # a 401, while we see to the token
-        self._replayed = False
-        self._retried = False
-        self._upgrading = False
-        self._ended = False
-        self._received = 0
-        self._task: asyncio.Task[None] | None = None
+        self._target = route.target  # as asked for, until it is decided on
 
     # Admit.
 
     def start(self) -> None:
         """Take the request in."""
-        if self.head.via and self._services.via_name in self.head.via:
+        via = self.head.via
+        if via is not None and self._services.via_name in via:
             self._refuse(Refusal(code="loop_detected", detail="The request has come through this gateway before."))
             return
         if self.head.method == "TRACE":
@@ -95,7 +98,7 @@ class Exchange:
 
     def admit(self) -> str | Refusal:
         """Return the client's name while its tag admits it. Asked anew for as long as the exchange lasts."""
-        return admit(self._services, self._route.tag, self._route.entrance, is_loopback=self._caller.is_loopback)
+        return self._caller.admission.admit(self._route.tag, self._route.entrance)
 
     async def _load(self) -> None:
         live = await self._services.vault.live(self._route.tag.connection_id)
@@ -116,8 +119,9 @@ class Exchange:
             self._refuse(target)
             return
         decision = live.matcher.decide(self.head.method, target)
-        if self.head.method_override is not None and not isinstance(decision, Denied):
-            as_served = live.matcher.decide(self.head.method_override, target)
+        override = self.head.method_override
+        if override is not None and not isinstance(decision, Denied):
+            as_served = live.matcher.decide(override, target)
             decision = as_served if isinstance(as_served, Denied) else decision
         if isinstance(decision, Denied):
             self._target = target
@@ -191,7 +195,7 @@ class Exchange:
         if live is None or target is None or self._ended:
             return
         pool = self._services.pool
-        key = PoolKey(live.connection_id, target.scheme, target.host, target.port)
+        key = (live.connection_id, target.origin)
         idle = None if self._retried else pool.take(key)
         if idle is not None:
             self._send_on(idle)
@@ -211,7 +215,9 @@ class Exchange:
             connection.close()
             return
         self._upstream = connection
-        self._upgrading = head.upgrade is not None and self._caller.upgrade_offered(head)
+        upgrade = head.upgrade
+        if upgrade is not None:
+            self._upgrading = self._caller.upgrade_offered(head)
         length = head.content_length if self._body is None else len(self._body)
         connection.ask(
             self,
@@ -223,7 +229,7 @@ class Exchange:
                 live.injection,
                 drop=self._route.drop,
                 body=self._body,
-                upgrade=head.upgrade if self._upgrading else None,
+                upgrade=upgrade if self._upgrading else None,
                 via=self._services.via,
             ),
             content=length != 0,
@@ -263,10 +269,6 @@ class Exchange:
             self._caller.relay(self._relay.content(data))
         elif self._held is not None and not self._held.add(data) and self._upstream is not None:
             self._upstream.pause_reading()
-
-    def response_fed(self) -> None:
-        """Send on what came so far: no more is at hand."""
-        self._caller.flush()
 
     def response_ended(self) -> None:
         """Take the end of an answer, or of upstream's half of a tunnel."""
@@ -401,7 +403,6 @@ class Exchange:
         elif self._upstream is None:
             self.response_ended()
         else:
-            self._caller.flush()
             if not self._caller.write_paused:
                 self._upstream.resume_reading()
 
@@ -417,7 +418,7 @@ class Exchange:
             detail = f"{target.host} compressed an answer that must be searched for secrets."
             self._refuse(Refusal(code="upstream_protocol", detail=detail))
             return
-        if self._route.entrance is Entrance.PATH and response.location_at:
+        if self._route.entrance == PATH and response.shape.location_at:
             rewrite_locations(response, target, live)
         self._status = response.status
         close = not self.whole or self._upgrading or not self._caller.keeps_alive(self.head)
@@ -431,7 +432,7 @@ class Exchange:
     def _refuse(self, refusal: Refusal, *, keep_alive: bool = True) -> None:
         if self._ended:
             return
-        if self._route.entrance is Entrance.PATH and refusal.code == "proxy_authentication_required":
+        if self._route.entrance == PATH and refusal.code == "proxy_authentication_required":
             refusal = Refusal(code=refusal.code, detail=refusal.detail, hint=refusal.hint, status=_UNAUTHORIZED)
         keep_alive = keep_alive and self.whole and self.head.upgrade is None  # http-rules.md 2
         self._caller.refuse(refusal, self.request_id, head=self.head, keep_alive=keep_alive)
@@ -475,7 +476,7 @@ class Exchange:
     def _log(self, status: int, code: str) -> None:
         services, target, live = self._services, self._target, self._live
         seconds = services.time() - self._began
-        entrance = self._route.entrance.value
+        entrance = self._route.entrance
         services.metrics.request(code or "ok", status, seconds, entrance)
         services.log.add(
             Entry(
@@ -486,7 +487,7 @@ class Exchange:
                 self._route.tag.connection_id,
                 live.app if live is not None else "",
                 self.head.method,
-                target.origin if target is not None else "",
+                target.origin.serialized if target is not None else "",
                 target.path if target is not None else "",
                 status,
                 code,

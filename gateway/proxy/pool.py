@@ -9,6 +9,8 @@ from typing import cast
 
 from gateway.egress import Egress
 from gateway.errors import Refusal, UpstreamError
+from gateway.http.target import Origin
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.tls import TlsLayer
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
 
@@ -21,13 +23,14 @@ class Pool:
     def __init__(
         self,
         egress: Egress,
+        outbox: Outbox,
         *,
         tls_timeout: float,
         idle_timeout: float,
         max_head: int,
         count: Callable[[int], None],
     ) -> None:
-        self._egress = egress
+        self._egress, self._outbox = egress, outbox
         self._tls_timeout, self._idle_timeout, self._max_head = tls_timeout, idle_timeout, max_head
         self._idle: dict[PoolKey, deque[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
@@ -45,14 +48,15 @@ class Pool:
 
     async def connect(self, key: PoolKey) -> UpstreamConnection:
         """Return a new connection. Raises `UpstreamError` (dns, connect, tls, timeout, address_not_allowed)."""
-        sock = await self._egress.dial(key.host, key.port)
-        connection = UpstreamConnection(key, self, max_head=self._max_head)
-        if key.scheme == "https":
-            await self._secure(key, connection, sock)
+        _, origin = key
+        sock = await self._egress.dial(origin.host, origin.port)
+        connection = UpstreamConnection(key, self, self._outbox, max_head=self._max_head)
+        if origin.scheme == "https":
+            await self._secure(origin, connection, sock)
         else:
-            await self._open(key, lambda: connection, sock)
+            await self._open(origin, lambda: connection, sock)
         if connection.wire is None or connection.wire.is_closing():
-            raise _left_at_once(key)
+            raise _left_at_once(origin)
         self._all.add(connection)
         self._count(1)
         return connection
@@ -90,31 +94,31 @@ class Pool:
         for connection in list(self._all):
             connection.close()
 
-    async def _secure(self, key: PoolKey, connection: UpstreamConnection, sock: socket.socket) -> None:
+    async def _secure(self, origin: Origin, connection: UpstreamConnection, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         established: asyncio.Future[None] = loop.create_future()
 
         def failed(error: Exception) -> None:
             if not established.done():
-                established.set_exception(_tls_error(key, error))
+                established.set_exception(_tls_error(origin, error))
 
         first = _Establishing(connection, established)
-        layer = TlsLayer(self._egress.tls_context, first, server_hostname=key.host, on_failure=failed)
-        await self._open(key, lambda: layer, sock)
+        layer = TlsLayer(self._egress.tls_context, first, server_hostname=origin.host, on_failure=failed)
+        await self._open(origin, lambda: layer, sock)
         try:
             await asyncio.wait_for(established, self._tls_timeout)
         except TimeoutError:
-            detail = f"{key.host} did not finish the TLS handshake in time."
+            detail = f"{origin.host} did not finish the TLS handshake in time."
             raise UpstreamError(Refusal(code="upstream_timeout", detail=detail)) from None
         finally:
             if connection.wire is None:  # also where the caller has left and nobody waits any more
                 layer.abort()
 
-    async def _open(self, key: PoolKey, protocol: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
+    async def _open(self, origin: Origin, protocol: Callable[[], asyncio.Protocol], sock: socket.socket) -> None:
         try:
             await asyncio.get_running_loop().create_connection(protocol, sock=sock)
         except OSError as error:
-            raise _left_at_once(key) from error
+            raise _left_at_once(origin) from error
 
 
 class _Establishing(asyncio.Protocol):
@@ -133,16 +137,16 @@ class _Establishing(asyncio.Protocol):
             layer.abort()
 
 
-def _left_at_once(key: PoolKey) -> UpstreamError:
-    detail = f"{key.host} port {key.port} took the connection and closed it at once."
+def _left_at_once(origin: Origin) -> UpstreamError:
+    detail = f"{origin.host} port {origin.port} took the connection and closed it at once."
     return UpstreamError(Refusal(code="upstream_connect", detail=detail))
 
 
-def _tls_error(key: PoolKey, error: Exception) -> UpstreamError:
+def _tls_error(origin: Origin, error: Exception) -> UpstreamError:
     if isinstance(error, ssl.SSLCertVerificationError):
         why, hint = error.verify_message, "If the service has a private CA, point SSL_CERT_FILE at it and restart."
     else:
         why, hint = getattr(error, "reason", None) or "the handshake was cut off", None
     return UpstreamError(
-        Refusal(code="upstream_tls", detail=f"TLS with {key.host}:{key.port} failed: {why}.", hint=hint)
+        Refusal(code="upstream_tls", detail=f"TLS with {origin.host}:{origin.port} failed: {why}.", hint=hint)
     )

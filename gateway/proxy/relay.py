@@ -10,6 +10,8 @@ from gateway.policy.match import Allowed
 from gateway.vault import Live
 
 _LAST_CHUNK = b"0\r\n\r\n"
+_CLOSE = b"Connection: close\r\n\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
 
 
 class Relay:
@@ -18,23 +20,14 @@ class Relay:
     __slots__ = ("_chunked", "_stream", "close", "head")
 
     def __init__(self, response: ResponseHead, request: RequestHead, live: Live, *, via: bytes, close: bool) -> None:
-        has_content = response.content_length != 0
+        length = response.content_length
         modern = request.version == "1.1"
-        self._chunked = has_content and response.content_length is None and modern
-        self.close = close or (has_content and response.content_length is None and not modern)
-        self._stream: ScrubbedStream | None = live.scrubber.stream() if has_content and live.scrub_body else None
-        self.head = b"".join(
-            (
-                scrubbed_head(response, live),
-                framing_line(response, method=request.method, chunked=self._chunked),
-                via,
-                b"Connection: close\r\n\r\n"
-                if self.close
-                else b"\r\n"
-                if modern
-                else b"Connection: keep-alive\r\n\r\n",
-            )
-        )
+        self._chunked = length is None and modern
+        self.close = close or (length is None and not modern)
+        self._stream: ScrubbedStream | None = live.scrubber.stream() if length != 0 and live.scrub_body else None
+        framing = framing_line(response, method=request.method, chunked=self._chunked)
+        end = _CLOSE if self.close else b"\r\n" if modern else _KEEP_ALIVE
+        self.head = b"".join((scrubbed_head(response, live), framing, via, end))
 
     def content(self, data: bytes) -> bytes:
         """Return a piece of content as the caller gets it."""
@@ -57,7 +50,7 @@ def scrubbed_head(response: ResponseHead, live: Live) -> bytes:
 
     Only what upstream says is searched: a secret such as `chunked` must not blank out our own framing.
     """
-    said = live.scrubber.text(b"%b\r\n%b" % (response.reason, b"".join(response.lines)))
+    said = live.scrubber.text(b"%b\r\n%b" % (response.reason, response.fields()))
     return b"HTTP/1.1 %d %b" % (response.status, said)
 
 
@@ -68,10 +61,10 @@ def informational_bytes(response: ResponseHead, live: Live) -> bytes:
 
 def rewrite_locations(response: ResponseHead, target: Target, live: Live) -> None:
     """Point `Location` back through the gateway where it leads to an allowed URL: the caller came path-style."""
-    for index, name, value in response.location_at:
-        where = _through_gateway(value.decode("latin-1").strip(), target, live)
-        if where is not None and response.lines[index]:
-            response.lines[index] = b"%b: %b\r\n" % (name, where.encode("ascii"))
+    for at in response.shape.location_at:
+        where = _through_gateway(response.values[at].decode("latin-1").strip(), target, live)
+        if where is not None:
+            response.values[at] = where.encode("ascii")
 
 
 def _through_gateway(location: str, target: Target, live: Live) -> str | None:

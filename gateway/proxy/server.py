@@ -22,6 +22,7 @@ from gateway.proxy.access_log import AccessLog
 from gateway.proxy.caller import CallerConnection
 from gateway.proxy.certs import Authority
 from gateway.proxy.entrances import Tunnel
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
 from gateway.proxy.services import Services
 from gateway.settings import Settings
@@ -46,8 +47,9 @@ class Swept(Protocol):
 class Listener:
     """What connections share: the services, the count, the sweep."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, outbox: Outbox) -> None:
         self.services = services
+        self.outbox = outbox
         self.draining = False
         self._open: set[Swept] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,8 +151,10 @@ class ProxyServer:
         loop = asyncio.get_running_loop()
         timeouts, limits = settings.timeouts, settings.limits
         name = f"gateway-{gateway_id}".encode("ascii")
+        outbox = Outbox()
         pool = Pool(
             egress,
+            outbox,
             tls_timeout=timeouts.tls,
             idle_timeout=min(timeouts.idle, _POOL_IDLE),
             max_head=limits.header_bytes,
@@ -171,7 +175,8 @@ class ProxyServer:
                 time=loop.time,
                 request_id=_request_ids(),
                 background=self._background,
-            )
+            ),
+            outbox,
         )
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None

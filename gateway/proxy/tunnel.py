@@ -12,9 +12,9 @@ from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead
 from gateway.http.target import TargetInvalid, parse_authority
 from gateway.policy.match import Denied
-from gateway.proxy.admission import admit, not_permitted
+from gateway.proxy.admission import not_permitted
 from gateway.proxy.answers import TUNNEL_OPEN
-from gateway.proxy.entrances import Entrance, Tunnel, proxy_tag
+from gateway.proxy.entrances import CONNECT, Tunnel, proxy_tag
 from gateway.proxy.services import Services
 from gateway.proxy.tls import TlsLayer, Wire
 from gateway.proxy.upstream import UpstreamConnection
@@ -49,7 +49,7 @@ def _read_connect(services: Services, caller: "CallerConnection", head: RequestH
     tag = proxy_tag(head)
     if isinstance(tag, Refusal):
         return tag
-    client = admit(services, tag, Entrance.CONNECT, is_loopback=caller.is_loopback)
+    client = caller.admission.admit(tag, CONNECT)
     if isinstance(client, Refusal):
         return client
     try:

@@ -5,12 +5,14 @@ comes when no exchange waits for it ends the connection (14).
 """
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
-from gateway.http.fields import Headers, fields_size
+from gateway.http.fields import fields_size
 from gateway.http.response import ResponseHead, ResponseInvalid, read_response_head
+from gateway.http.target import Origin
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.tls import Wire
 
 if TYPE_CHECKING:
@@ -20,13 +22,8 @@ _FLUSH = 10.0  # seconds that a service has to take the last of what was sent to
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class PoolKey(NamedTuple):
-    """Whose connections may be shared: the same connection id's, to the same origin."""
-
-    connection_id: str
-    scheme: str
-    host: str
-    port: int
+PoolKey = tuple[str, Origin]
+"""Whose connections may be shared: the same connection id's, to the same origin (http-rules.md 16)."""
 
 
 class Receiver(Protocol):
@@ -37,9 +34,6 @@ class Receiver(Protocol):
 
     def response_content(self, data: bytes) -> None:
         """Take a piece of content."""
-
-    def response_fed(self) -> None:
-        """Take note that all bytes that came at once are handed on."""
 
     def response_ended(self) -> None:
         """Take note that the answer is complete."""
@@ -79,12 +73,13 @@ class RawReceiver(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One HTTP/1.1 connection to a service, and the sink for a request's content."""
 
-    def __init__(self, key: PoolKey, pool: "Pool", *, max_head: int) -> None:
+    def __init__(self, key: PoolKey, pool: "Pool", outbox: Outbox, *, max_head: int) -> None:
         self.key = key
         self.used = False  # it has carried an exchange before this one
         self.idle_since = 0.0
         self.wire: Wire | None = None
-        self._pool = pool
+        self._pool, self._outbox = pool, outbox
+        self._parts: list[bytes] = []  # of a request, until the end of the loop's turn
         self._max_head = max_head
         self._parser = httptools.HttpResponseParser(self)
         self._receiver: Receiver | None = None
@@ -94,10 +89,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._unsent = False  # more of the request's content is to come
         self._write_paused = False
         self._raw: RawReceiver | None = None  # after a 101
-        self._answered = False
+        self._asked = False  # some of the request has been sent
+        self._answered = False  # some of an answer has come
         self._reusable = False
         self._reason = b""
-        self._headers: Headers = []
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._head: ResponseHead | None = None
         self._in_content = False
         self._keep_alive = False
@@ -111,20 +108,26 @@ class UpstreamConnection(asyncio.Protocol):
     def ask(self, receiver: Receiver, *, method: str, head: bytes, content: bool, chunked: bool, cookies: bool) -> None:
         """Send a request's head. Where there is `content`, it follows by `write_content`, in chunks where `chunked`."""
         self._receiver, self._method, self._chunked, self._cookies = receiver, method, chunked, cookies
-        self._answered, self._unsent = False, content
-        self._require_wire().write(head)
+        self._asked, self._answered, self._unsent = False, False, content
+        self._write(head)
 
     def write_content(self, data: bytes) -> None:
         """Send a piece of the request's content."""
-        if self.wire is None or self._receiver is None:
-            return
-        self.wire.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        if self._receiver is not None:
+            self._write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end_content(self) -> None:
         """Close the request's content."""
         self._unsent = False
-        if self._chunked and self.wire is not None and self._receiver is not None:
-            self.wire.write(_LAST_CHUNK)
+        if self._chunked and self._receiver is not None:
+            self._write(_LAST_CHUNK)
+
+    def flush(self) -> None:
+        """Send what was written in this turn of the loop."""
+        parts, self._parts = self._parts, []
+        self._asked = True
+        if parts and self.wire is not None and not self.wire.is_closing():
+            self.wire.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def release(self) -> None:
         """End the exchange: back into the pool, or closed.
@@ -132,7 +135,7 @@ class UpstreamConnection(asyncio.Protocol):
         Never back with a part of the request unsent: upstream would take the next one's head for it.
         """
         self._receiver = None
-        reusable = self._reusable and not self._unsent and not self._write_paused
+        reusable = self._reusable and not (self._unsent or self._parts or self._write_paused)
         if reusable and self.wire is not None and not self.wire.is_closing():
             self.used = True
             self.wire.resume_reading()  # a slow caller may have paused it with the answer's last piece
@@ -143,11 +146,13 @@ class UpstreamConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close it, whatever it is doing."""
         self._receiver = None
+        self._parts.clear()
         if self.wire is not None:
             self.wire.abort()
 
     def finish(self) -> None:
         """Close it when what was written has been sent, or after a while."""
+        self.flush()
         if self.wire is not None and not self.wire.is_closing():
             self.wire.close()
             asyncio.get_running_loop().call_later(_FLUSH, self.close)
@@ -164,6 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def tunnel_to(self, raw: RawReceiver) -> None:
         """Hand on raw bytes from now on, after a 101."""
+        self.flush()
         self._raw, self._receiver = raw, None
 
     # What the transport tells it.
@@ -179,6 +185,9 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if self._receiver is None:
             self.close()  # an answer nobody asked for
+            return
+        if not self._asked:
+            self._fail("it spoke before it was asked")  # the request has not left yet
             return
         self._answered = True
         self._head_bytes += len(data)
@@ -197,8 +206,6 @@ class UpstreamConnection(asyncio.Protocol):
             self._complete()
         elif self._head_bytes > self._max_head:
             self._fail("its header fields are over the limit")
-        elif self._receiver is not None:
-            self._receiver.response_fed()
 
     def eof_received(self) -> bool:
         """Upstream has closed its side, cleanly."""
@@ -243,7 +250,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Gather a field; trailers are dropped."""
         if not self._in_content:
-            self._headers.append((name, value))
+            self._names.append(name)
+            self._values.append(value)
 
     def on_headers_complete(self) -> None:
         """Read the head and hand it on."""
@@ -251,14 +259,15 @@ class UpstreamConnection(asyncio.Protocol):
         receiver = self._receiver
         if receiver is None or self._finished:
             return
-        if self._fed > self._max_head and fields_size(self._headers) > self._max_head:
+        if self._fed > self._max_head and fields_size(self._names, self._values) > self._max_head:
             raise ResponseInvalid("its header fields are over the limit")
         self._head_bytes = 0
         head = read_response_head(
             status=parser.get_status_code(),
             reason=self._reason,
             version=parser.get_http_version(),
-            headers=self._headers,
+            names=self._names,
+            values=self._values,
             method=self._method,
             cookies=self._cookies,
         )
@@ -299,7 +308,7 @@ class UpstreamConnection(asyncio.Protocol):
     # Inside.
 
     def _begin_message(self) -> None:
-        self._reason, self._headers, self._head = b"", [], None
+        self._reason, self._names, self._values, self._head = b"", [], [], None
         self._in_content = False
         self._keep_alive = False
         self._finished = self._surplus = False
@@ -335,7 +344,7 @@ class UpstreamConnection(asyncio.Protocol):
         if receiver is not None:
             receiver.response_failed(why, answered=self._answered)
 
-    def _require_wire(self) -> Wire:
-        if self.wire is None:
-            raise RuntimeError("asked before the connection was made")
-        return self.wire
+    def _write(self, data: bytes) -> None:
+        if not self._parts:
+            self._outbox.add(self)
+        self._parts.append(data)

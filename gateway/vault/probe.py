@@ -69,7 +69,7 @@ def _build(policy: Policy, test: TestCall, context: Context) -> tuple[OutgoingRe
     body = {**render_json(test.body, context), **injection.body} if test.body or test.method != "GET" else {}
     request = OutgoingRequest(
         method=test.method,
-        url=target.origin + target.path + ("" if query is None else f"?{query}"),
+        url=f"{target.origin}{target.path}" + ("" if query is None else f"?{query}"),
         headers=_headers(test, injection, context, has_body=bool(body)),
         body=json.dumps(body).encode() if body else b"",
         secrets=injection.secrets,

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.target import TargetInvalid, canonical_host, parse_authority, parse_origin_form, parse_target
+from gateway.http.target import (
+    TargetInvalid,
+    canonical_host,
+    origin_of,
+    parse_authority,
+    parse_origin_form,
+    parse_target,
+)
 
 REFUSED = [
     "http://ok.test@evil/",
@@ -132,11 +139,11 @@ def test_an_authority_is_canonical() -> None:
 
 
 def test_origin_form_is_read_against_its_origin() -> None:
-    target = parse_origin_form("/a?b", scheme="https", host="::1", port=443)
+    target = parse_origin_form("/a?b", origin_of("https", "::1", 443))
     assert target.url == "https://[::1]/a?b"
     for text in ("a", "*", "/../a", "/a#b", "//evil/x"):
         with pytest.raises(TargetInvalid):
-            parse_origin_form(text, scheme="https", host="ok.test", port=443)
+            parse_origin_form(text, origin_of("https", "ok.test", 443))
 
 
 def test_a_denied_path_is_compared_as_a_forgiving_server_reads_it() -> None:

@@ -188,15 +188,19 @@ class FakeVault:
 
 
 class FakeAccess:
-    generation = 0
-
     def __init__(self) -> None:
+        self.generation = 0
         self.clients = {
             TOKEN: Client.of(ClientRow(name="runner", token_hash=b"", patterns=("crm-*",), created_at=0.0)),
         }
 
     def client_for(self, token: str) -> Client | None:
         return self.clients.get(token)
+
+    def revoke(self) -> None:
+        """Revoke every client, as a change that was heard of."""
+        self.clients.clear()
+        self.generation += 1
 
 
 def make_live(

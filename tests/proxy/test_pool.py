@@ -10,14 +10,15 @@ import trustme
 
 from gateway.egress import Egress
 from gateway.errors import UpstreamError
+from gateway.http.target import origin_of
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
-from gateway.proxy.upstream import PoolKey
 
 
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
     egress = Egress(allow_networks=["127.0.0.0/8"])
-    yield Pool(egress, tls_timeout=5, idle_timeout=60, max_head=1000, count=lambda _: None)
+    yield Pool(egress, Outbox(), tls_timeout=5, idle_timeout=60, max_head=1000, count=lambda _: None)
     await egress.close()
 
 
@@ -31,7 +32,7 @@ async def test_a_handshake_that_nobody_waits_for_any_more_is_broken_off(pool: Po
 
     arrived, left = asyncio.Event(), asyncio.Event()
     server = await asyncio.start_server(stall, "127.0.0.1", 0)
-    key = PoolKey("crm-ann", "https", "127.0.0.1", server.sockets[0].getsockname()[1])
+    key = ("crm-ann", origin_of("https", "127.0.0.1", server.sockets[0].getsockname()[1]))
     connecting = asyncio.create_task(pool.connect(key))
     await arrived.wait()
     await asyncio.sleep(0.05)
@@ -52,7 +53,7 @@ async def test_a_service_that_leaves_right_behind_its_handshake_is_an_error_or_c
         writer.transport.abort()
 
     server = await asyncio.start_server(leave, "127.0.0.1", 0, ssl=context)
-    key = PoolKey("crm-ann", "https", "127.0.0.1", server.sockets[0].getsockname()[1])
+    key = ("crm-ann", origin_of("https", "127.0.0.1", server.sockets[0].getsockname()[1]))
     for _ in range(20):
         with contextlib.suppress(UpstreamError):
             connection = await pool.connect(key)

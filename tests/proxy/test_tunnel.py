@@ -161,7 +161,7 @@ async def test_a_refused_connect_answers_and_closes_and_reads_nothing_more(
 async def test_a_revoked_client_is_refused_inside_its_open_tunnel(secure: Gateway) -> None:
     caller = await intercepted(secure)
     await caller.ask(inside(secure.service.port))
-    secure.access.clients.clear()
+    secure.access.revoke()
     assert code(await caller.ask(inside(secure.service.port))) == "proxy_authentication_required"
     assert len(secure.service.requests) == 1
     await caller.close()
@@ -282,7 +282,7 @@ async def test_what_would_hide_requests_is_never_offered_upstream_and_the_reques
 async def test_a_joined_connection_is_cut_when_its_client_is_revoked(gateway: Gateway, caller: Caller) -> None:
     gateway.service.script = [echo]
     await caller.ask(gateway.request(headers=UPGRADE))
-    gateway.access.clients.clear()
+    gateway.access.revoke()
     with pytest.raises(ConnectionResetError):
         await caller.rest()
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from gateway.http.response import ResponseHead
+from gateway.http.target import origin_of
 from gateway.proxy.tunnel import Joined
-from gateway.proxy.upstream import PoolKey, UpstreamConnection
+from gateway.proxy.upstream import UpstreamConnection
 from tests.proxy.harness import OK
 
 
@@ -64,9 +65,6 @@ class Asker:
     def response_content(self, data: bytes) -> None:
         """Not looked at."""
 
-    def response_fed(self) -> None:
-        pass
-
     def response_ended(self) -> None:
         self.connection.release()
 
@@ -90,10 +88,12 @@ class Upstream:
         self.wire, self.pool = Wire(), KeptInPool()
         pool: Any = self.pool
         wire: Any = self.wire
-        self.connection = UpstreamConnection(PoolKey("crm-ann", "http", "ok.test", 80), pool, max_head=1000)
+        outbox: Any = SimpleNamespace(add=lambda _: None)  # the test says when a turn of the loop ends
+        self.connection = UpstreamConnection(("crm-ann", origin_of("http", "ok.test", 80)), pool, outbox, max_head=1000)
         self.connection.connection_made(wire)
         self.asker = Asker(self.connection)
         self.connection.ask(self.asker, method="GET", head=b"head", content=content, chunked=False, cookies=False)
+        self.connection.flush()
 
     @property
     def kept(self) -> bool:
@@ -104,6 +104,7 @@ def test_a_connection_is_kept_when_request_and_answer_are_complete() -> None:
     upstream = Upstream(content=True)
     upstream.connection.write_content(b"all of it")
     upstream.connection.end_content()
+    upstream.connection.flush()
     upstream.connection.data_received(OK)
     assert upstream.kept
 
