@@ -3,9 +3,12 @@
 A name is looked up once and remembered; what stands in the table is everything the gateway treats specially.
 """
 
-from collections.abc import Iterable
 from enum import IntEnum
 from typing import NamedTuple
+
+Fields = list[tuple[bytes, bytes]]
+"""Fields as they came: names keep their case, order is kept."""
+
 
 class Role(IntEnum):
     """What is done with a field. Everything not named here is forwarded as it came."""
@@ -115,9 +118,9 @@ def _remember(raw: bytes) -> Name:
     return name
 
 
-def fields_size(names: Iterable[bytes], values: Iterable[bytes]) -> int:
+def fields_size(fields: Fields) -> int:
     """Return how many bytes the fields take on the wire."""
-    return sum(len(name) + len(value) + 4 for name, value in zip(names, values, strict=True))
+    return sum(len(name) + len(value) + 4 for name, value in fields)
 
 
 _USUAL_OPTIONS = frozenset({b"close", b"Close", b"keep-alive", b"Keep-Alive"})

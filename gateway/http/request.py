@@ -5,7 +5,7 @@ RFC 9112 §6.3, §11.2 (smuggling), RFC 9110 §7.6. llhttp has parsed the syntax
 
 from collections.abc import Set as AbstractSet
 
-from gateway.http.fields import Role, nominated
+from gateway.http.fields import Fields, Role, nominated
 from gateway.http.shape import NOTHING, Shape, Shapes
 
 _VERSIONS = frozenset({"1.0", "1.1"})
@@ -195,14 +195,14 @@ class RequestHead:
 
 
 def read_request_head(
-    *, method: str, raw_target: bytes, version: str, keep_alive: bool, names: list[bytes], values: list[bytes]
+    *, method: str, raw_target: bytes, version: str, keep_alive: bool, fields: Fields
 ) -> RequestHead:
     """Read a parsed head. Raises `RequestRejected`."""
     if version not in _VERSIONS:
         raise RequestRejected(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
     if method in _RTSP_METHODS:
         raise RequestRejected(f"{method} is not an HTTP method.")
-    shape = _shapes.of(names)
+    shape, values = _shapes.of(fields)
     if shape.host_at < 0 and version == "1.1":
         raise RequestRejected("An HTTP/1.1 request needs a Host field (RFC 9112 §3.2).")
     head = RequestHead(method, raw_target, version, keep_alive, shape, values)

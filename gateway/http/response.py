@@ -3,7 +3,7 @@
 import re
 from http import HTTPStatus
 
-from gateway.http.fields import Role, nominated
+from gateway.http.fields import Fields, Role, nominated
 from gateway.http.shape import NOTHING, Shape, Shapes
 
 _PRINTABLE = re.compile(rb"[\t -~\x80-\xff]*")
@@ -57,19 +57,16 @@ class ResponseHead:
     with the last chunk or the connection, which `chunked` tells apart; 0 where there is none.
     """
 
-    __slots__ = ("_described", "_drop", "chunked", "content_length", "reason", "shape", "status", "values")
+    __slots__ = ("_drop", "_described", "chunked", "content_length", "informational", "reason", "shape", "status", "values")
 
     def __init__(self, status: int, reason: bytes, shape: ResponseShape, values: list[bytes]) -> None:
         self.status, self.reason, self.shape, self.values = status, reason, shape, values
         self.content_length: int | None = None
         self.chunked = False
-        self._drop = NOTHING
-        self._described: int | None = None  # the length of content that is not sent
-
-    @property
-    def informational(self) -> bool:
+        self.informational = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS  # noqa: PLR2004 - the class of a status
         """A 1xx that isn't the final answer."""
-        return 100 <= self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS  # noqa: PLR2004 - the class of a status
+        self._drop = NOTHING
+        self._described: int | None = None  # what Content-Length says, also of content that is not sent
 
     @property
     def ends_with_connection(self) -> bool:
@@ -90,63 +87,53 @@ class ResponseHead:
     def fields(self) -> bytes:
         """Return the field lines that are relayed, framing left out."""
         text, pick = self.shape.template(self._drop)
-        lines = text % pick(self.values)
-        return lines if self._described is None else b"%bContent-Length: %d\r\n" % (lines, self._described)
+        return text % pick(self.values)
+
+    def framing(self, *, chunked: bool) -> bytes:
+        """Return the framing field for the caller: chunks follow, or what Content-Length says, or all until close."""
+        if chunked:
+            return b"Transfer-Encoding: chunked\r\n"
+        return b"" if self._described is None else b"Content-Length: %d\r\n" % self._described
 
     def read(self, *, version: str, method: str, cookies: bool) -> None:
         """Read what the values say. Raises `ResponseInvalid`."""
-        shape, values = self.shape, self.values
+        shape, values, status = self.shape, self.values, self.status
         if not cookies:
             self._drop = _COOKIES
         for at in shape.connection_at:
             if names := nominated(values[at]):
                 self._drop |= names
         if shape.length_at >= 0:
-            self.content_length = _length(values[shape.length_at])
+            self.content_length = self._described = _length(values[shape.length_at])
         elif shape.chunked_at >= 0:
             _check_chunked(values[shape.chunked_at], version)
             self.chunked = True
-        if method == "HEAD" or self.status in NO_CONTENT or self.informational:
-            self._has_no_content(method)
-
-    def _has_no_content(self, method: str) -> None:
-        """A HEAD's or 304's Content-Length tells of what isn't sent (RFC 9110 §8.6): relay it as an ordinary field."""
-        if method == "HEAD" or self.status == HTTPStatus.NOT_MODIFIED:
-            self._described = self.content_length
-        self.content_length, self.chunked = 0, False
+        if method == "HEAD" or status in NO_CONTENT or self.informational:
+            self.content_length, self.chunked = 0, False
+            if method != "HEAD" and status != HTTPStatus.NOT_MODIFIED:
+                self._described = None  # RFC 9110 §8.6: only those two may tell of content that isn't sent
 
 
 def read_response_head(
-    *, status: int, reason: bytes, version: str, names: list[bytes], values: list[bytes], method: str, cookies: bool
+    *, status: int, reason: bytes, version: str, fields: Fields, method: str, cookies: bool
 ) -> ResponseHead:
     """Read a parsed head. `cookies` lets Set-Cookie through. Raises `ResponseInvalid`."""
-    head = ResponseHead(status, _clean_reason(status, reason), _shapes.of(names), values)
+    shape, values = _shapes.of(fields)
+    if reason not in _STANDARD_REASONS and not _PRINTABLE.fullmatch(reason):
+        reason = _PHRASES.get(status, b"")
+    head = ResponseHead(status, reason, shape, values)
     head.read(version=version, method=method, cookies=cookies)
     return head
 
 
 def _length(value: bytes) -> int:
-    value = value.strip(b" \t")
     if not value.isdigit():
-        raise ResponseInvalid("its Content-Length is ambiguous")
+        value = value.strip(b" \t")
+        if not value.isdigit():
+            raise ResponseInvalid("its Content-Length is ambiguous")
     return int(value)
 
 
 def _check_chunked(value: bytes, version: str) -> None:
     if value.strip(b" \t").lower() != b"chunked" or version != "1.1":
         raise ResponseInvalid("its Transfer-Encoding is ambiguous")
-
-
-def _clean_reason(status: int, reason: bytes) -> bytes:
-    if reason in _STANDARD_REASONS or _PRINTABLE.fullmatch(reason):
-        return reason
-    return _PHRASES.get(status, b"")
-
-
-def framing_line(head: ResponseHead, *, method: str, chunked: bool) -> bytes:
-    """Return the framing field for the caller: `head.content_length` bytes follow, or chunks, or all until close."""
-    if chunked:
-        return b"Transfer-Encoding: chunked\r\n"
-    if head.content_length is None or method == "HEAD" or head.status in NO_CONTENT or head.informational:
-        return b""
-    return b"Content-Length: %d\r\n" % head.content_length

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import ClassVar, Generic, TypeVar
 
-from gateway.http.fields import Role, read_name
+from gateway.http.fields import Fields, Role, read_name
 
 NOTHING: frozenset[bytes] = frozenset()
 _MAX_SHAPES = 1024
@@ -73,10 +73,12 @@ class Shapes(Generic[_S]):
         self._kind = kind
         self._known: dict[tuple[bytes, ...], _S] = {}
 
-    def of(self, names: list[bytes]) -> _S:
-        """Return the shape of these names. Raises what making one raises: it is not remembered then."""
-        key = tuple(names)
-        return self._known.get(key) or self._add(key)
+    def of(self, fields: Fields) -> tuple[_S, list[bytes]]:
+        """Return the shape of these fields, and their values. Raises what making one raises: it isn't remembered."""
+        if not fields:
+            return self._kind(()), []
+        names, values = zip(*fields, strict=True)
+        return self._known.get(names) or self._add(names), list(values)
 
     def __len__(self) -> int:
         return len(self._known)

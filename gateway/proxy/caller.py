@@ -9,13 +9,14 @@ import contextlib
 import socket
 import struct
 from collections import deque
+from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
 from gateway.errors import Refusal
-from gateway.http.fields import fields_size, list_members
+from gateway.http.fields import Fields, fields_size, list_members
 from gateway.http.request import RequestHead, RequestRejected, read_request_head
 from gateway.proxy.admission import Admission
 from gateway.proxy.answers import refusal_bytes
@@ -53,11 +54,10 @@ class CallerConnection(asyncio.Protocol):
         self._wire: Wire | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
-        self._names: list[bytes] = []
-        self._values: list[bytes] = []
+        self._fields: Fields = []
+        self._add_field: Callable[[tuple[bytes, bytes]], None] = self._fields.append
         self._header_bytes = 0
         self._fed = 0  # at least as much as any head that ends in what is being parsed
-        self._in_content = False
         self._head: RequestHead | None = None
         self._content: Content | None = None
         self._exchange: Exchange | None = None
@@ -69,6 +69,7 @@ class CallerConnection(asyncio.Protocol):
         self._parts: list[bytes] = []  # of an answer, until the end of the loop's turn
         self._halted = False  # nothing that comes is looked at any more
         self.write_paused = False  # the caller reads too slowly
+        self._read_paused = False
 
     # What the transport tells it.
 
@@ -93,14 +94,10 @@ class CallerConnection(asyncio.Protocol):
             return
         self._header_bytes += len(data)
         self._fed = self._header_bytes
-        while data and not self._halted:
-            try:
-                self._parser.feed_data(data)
-                break
-            except httptools.HttpParserUpgrade as upgrade:
-                data = self._behind_upgrade(data[upgrade.args[0] :])
-            except httptools.HttpParserError as error:
-                self._unreadable(error)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
+            self._stopped(data, error)
         if self._header_bytes > self._limits.header_bytes and not self._halted:
             self._halt(_headers_too_large(f"over {self._limits.header_bytes} bytes"))
 
@@ -145,25 +142,25 @@ class CallerConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Begin a head."""
-        self._url, self._names, self._values = b"", [], []
+        self._url, self._fields = b"", []
+        self._add_field = self._fields.append
 
     def on_url(self, url: bytes) -> None:
         """Gather the target."""
         self._url = self._url + url if self._url else url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Gather a field. Trailers are dropped."""
-        if not self._in_content:
-            self._names.append(name)
-            self._values.append(value)
+        """Gather a field."""
+        self._add_field((name, value))
 
     def on_headers_complete(self) -> None:
         """Read the head and begin an exchange, or let it wait its turn."""
+        fields, self._add_field = self._fields, _drop  # trailers are dropped
         if self._halted:
             return
-        self._in_content, self._header_bytes = True, 0
-        if self._fed > self._limits.header_bytes or len(self._names) > self._limits.header_count:
-            if refusal := self._over_limits():
+        self._header_bytes = 0
+        if self._fed > self._limits.header_bytes or len(fields) > self._limits.header_count:
+            if refusal := self._over_limits(fields):
                 self._halt(refusal)
                 return
         parser = self._parser
@@ -173,8 +170,7 @@ class CallerConnection(asyncio.Protocol):
                 raw_target=self._url,
                 version=parser.get_http_version(),
                 keep_alive=parser.should_keep_alive(),
-                names=self._names,
-                values=self._values,
+                fields=fields,
             )
         except RequestRejected as error:
             self._halt(Refusal(code="request_rejected", detail=str(error)))
@@ -201,7 +197,7 @@ class CallerConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Take note that a request is complete."""
-        self._in_content, self._header_bytes = False, 0
+        self._header_bytes = 0
         content, self._content = self._content, None
         if content is not None and not self._halted:
             content.end()
@@ -227,9 +223,10 @@ class CallerConnection(asyncio.Protocol):
         if not self._parts:
             return
         parts, self._parts = self._parts, []
-        if self.is_open and self._wire is not None:
+        if self._wire is not None and not self._wire.is_closing():
             self._wire.write(parts[0] if len(parts) == 1 else b"".join(parts))
-        self._extend(self._timeouts.idle)
+        if self._exchange is not None:
+            self._extend(self._timeouts.idle)
 
     def awaiting_answer(self) -> None:
         """Start the time that upstream has for its answer's head; while content is to come, the caller's."""
@@ -299,12 +296,14 @@ class CallerConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Take no more from the caller for now."""
+        self._read_paused = True
         if self._wire is not None and not self._wire.is_closing():
             self._wire.pause_reading()
 
     def resume_reading(self) -> None:
         """Take more from the caller."""
-        if self._wire is not None and not self._wire.is_closing() and not self._halted:
+        if self._read_paused and not self._halted and self._wire is not None and not self._wire.is_closing():
+            self._read_paused = False
             self._wire.resume_reading()
 
     # What the listener asks of it.
@@ -413,15 +412,29 @@ class CallerConnection(asyncio.Protocol):
             return
         self._waiting.append((head, self._content))
 
-    def _over_limits(self) -> Refusal | None:
+    def _over_limits(self, fields: Fields) -> Refusal | None:
         limit = self._limits.header_bytes
-        if self._fed > limit and len(self._url) + fields_size(self._names, self._values) > limit:
+        if self._fed > limit and len(self._url) + fields_size(fields) > limit:
             return _headers_too_large(f"over {limit} bytes")
-        if len(self._names) > self._limits.header_count:
+        if len(fields) > self._limits.header_count:
             return _headers_too_large(f"more than {self._limits.header_count}")
         return None
 
-    def _unreadable(self, error: httptools.HttpParserError) -> None:
+    def _stopped(self, data: bytes, error: Exception) -> None:
+        """Go on where llhttp stops: behind a CONNECT or an Upgrade, or not at all."""
+        while isinstance(error, httptools.HttpParserUpgrade):
+            data = self._behind_upgrade(data[error.args[0] :])
+            if not data or self._halted:
+                return
+            try:
+                self._parser.feed_data(data)
+            except (httptools.HttpParserUpgrade, httptools.HttpParserError) as another:
+                error = another
+            else:
+                return
+        self._unreadable(error)
+
+    def _unreadable(self, error: Exception) -> None:
         if isinstance(error, httptools.HttpParserCallbackError):
             self.abort()
             raise error  # a fault of ours: the loop's handler logs it
@@ -466,6 +479,10 @@ class CallerConnection(asyncio.Protocol):
             self._wire.write_eof()
         else:
             self._wire.close()
+
+
+def _drop(_field: tuple[bytes, bytes]) -> None:
+    """Take no note of a trailer."""
 
 
 def _is_loopback(peer: object) -> bool:

@@ -23,6 +23,7 @@ from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry
 from gateway.proxy.admission import client_name, not_permitted
+from gateway.proxy.answer_reader import Received
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import PATH, Route
@@ -245,38 +246,55 @@ class Exchange:
 
     # Answer: what upstream tells us.
 
-    def response_begun(self, head: ResponseHead) -> None:
-        """Take an answer's head."""
-        if self._ended or self._live is None:
+    def response_informed(self, head: ResponseHead) -> None:
+        """Pass on a 1xx."""
+        if self._live is None or self.head.version != "1.1":
             return
-        if head.informational:
-            if self.head.version == "1.1" and (head.status != 100 or self._body is None):  # noqa: PLR2004 - 100 Continue
-                self._caller.write(informational_bytes(head, self._live))
-        elif head.status == _UNAUTHORIZED and self._live.refreshable and not self._replayed:
-            self._see_to_token(head, self._live)
-        elif head.status == _PROXY_AUTHENTICATION_REQUIRED:
+        if head.status != 100 or self._body is None:  # noqa: PLR2004 - 100 Continue, which we have said ourselves
+            self._caller.write(informational_bytes(head, self._live))
+
+    def response_received(self, received: Received) -> None:
+        """Take what has come of the answer."""
+        head, content, ended = received
+        if head is not None:
+            self._response_begun(head)
+        if self._ended:
+            return
+        for piece in content:
+            self._received += len(piece)
+        if self._relay is not None:
+            self._relay_content(self._relay, content)
+        elif self._held is not None and not self._held.add(content) and self._upstream is not None:
+            self._upstream.pause_reading()
+        if ended:
+            self._response_ended()
+
+    def _response_begun(self, head: ResponseHead) -> None:
+        live, status = self._live, head.status
+        if live is None:
+            return
+        if status == _UNAUTHORIZED and live.refreshable:
+            if not self._replayed:
+                self._see_to_token(head, live)
+                return
+            self._services.vault.refused_again(live)
+        elif status == _PROXY_AUTHENTICATION_REQUIRED:
             detail = "The target asked the gateway to authenticate as to a proxy (407)."
             self._refuse(Refusal(code="upstream_protocol", detail=detail))
-        else:
-            if head.status == _UNAUTHORIZED and self._replayed and self._live.refreshable:
-                self._services.vault.refused_again(self._live)
-            self._relay_head(head)
+            return
+        self._relay_head(head)
 
-    def response_content(self, data: bytes) -> None:
-        """Take a piece of content."""
-        self._received += len(data)
-        if self._relay is not None:
-            self._caller.relay(self._relay.content(data))
-        elif self._held is not None and not self._held.add(data) and self._upstream is not None:
-            self._upstream.pause_reading()
+    def _relay_content(self, relay: Relay, content: list[bytes]) -> None:
+        for piece in content:
+            self._caller.relay(relay.content(piece))
 
-    def response_ended(self) -> None:
-        """Take the end of an answer, or of upstream's half of a tunnel."""
+    def _response_ended(self) -> None:
         connection, self._upstream = self._upstream, None
         if connection is not None:
             connection.release()
         if self._relay is not None:
-            self._caller.relay(self._relay.end())
+            if end := self._relay.end():
+                self._caller.relay(end)
             self._end(status=self._status, code="", keep_alive=not self._relay.close and self.whole)
 
     def response_failed(self, why: str, *, answered: bool) -> None:
@@ -396,12 +414,11 @@ class Exchange:
         self._relay_head(held.head)
         if self._relay is None:
             return
-        for piece in held.pieces:
-            self._caller.relay(self._relay.content(piece))
+        self._relay_content(self._relay, held.pieces)
         if held.cut_off:
             self._cut()
         elif self._upstream is None:
-            self.response_ended()
+            self._response_ended()
         else:
             if not self._caller.write_paused:
                 self._upstream.resume_reading()

@@ -16,8 +16,8 @@ class Held:
         self.cut_off = False
         self._size = 0
 
-    def add(self, data: bytes) -> bool:
-        """Keep a piece of content. False: that is enough for now."""
-        self.pieces.append(data)
-        self._size += len(data)
+    def add(self, pieces: list[bytes]) -> bool:
+        """Keep pieces of content. False: that is enough for now."""
+        self.pieces += pieces
+        self._size += sum(map(len, pieces))
         return self._size <= _MAX_HELD

@@ -3,7 +3,7 @@
 from urllib.parse import urljoin
 
 from gateway.http.request import RequestHead
-from gateway.http.response import ResponseHead, framing_line
+from gateway.http.response import ResponseHead
 from gateway.http.scrub import ScrubbedStream
 from gateway.http.target import Target, TargetInvalid, parse_target
 from gateway.policy.match import Allowed
@@ -20,14 +20,13 @@ class Relay:
     __slots__ = ("_chunked", "_stream", "close", "head")
 
     def __init__(self, response: ResponseHead, request: RequestHead, live: Live, *, via: bytes, close: bool) -> None:
-        length = response.content_length
-        modern = request.version == "1.1"
+        length, modern = response.content_length, request.version == "1.1"
         self._chunked = length is None and modern
         self.close = close or (length is None and not modern)
-        self._stream: ScrubbedStream | None = live.scrubber.stream() if length != 0 and live.scrub_body else None
-        framing = framing_line(response, method=request.method, chunked=self._chunked)
+        self._stream: ScrubbedStream | None = live.scrubber.stream() if live.scrub_body and length != 0 else None
+        framing = response.framing(chunked=self._chunked)
         end = _CLOSE if self.close else b"\r\n" if modern else _KEEP_ALIVE
-        self.head = b"".join((scrubbed_head(response, live), framing, via, end))
+        self.head = scrubbed_head(response, live) + framing + via + end
 
     def content(self, data: bytes) -> bytes:
         """Return a piece of content as the caller gets it."""

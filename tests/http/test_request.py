@@ -18,8 +18,7 @@ def read(*headers: tuple[bytes, bytes], method: str = "GET", version: str = "1.1
         raw_target=b"http://ok.test/",
         version=version,
         keep_alive=True,
-        names=[name for name, _ in headers],
-        values=[value for _, value in headers],
+        fields=list(headers),
     )
 
 

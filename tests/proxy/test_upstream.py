@@ -7,6 +7,7 @@ import pytest
 
 from gateway.http.response import ResponseHead
 from gateway.http.target import origin_of
+from gateway.proxy.answer_reader import Received
 from gateway.proxy.tunnel import Joined
 from gateway.proxy.upstream import UpstreamConnection
 from tests.proxy.harness import OK
@@ -59,14 +60,12 @@ class Asker:
         self.connection = connection
         self.failed: str | None = None
 
-    def response_begun(self, head: ResponseHead) -> None:
+    def response_informed(self, head: ResponseHead) -> None:
         """Not looked at."""
 
-    def response_content(self, data: bytes) -> None:
-        """Not looked at."""
-
-    def response_ended(self) -> None:
-        self.connection.release()
+    def response_received(self, received: Received) -> None:
+        if received.ended:
+            self.connection.release()
 
     def response_failed(self, why: str, *, answered: bool) -> None:  # noqa: ARG002 - Receiver
         self.failed = why
