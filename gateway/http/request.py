@@ -105,31 +105,22 @@ class RequestHead:
     0 for none. `nominated` are the folded names that `Connection` says end here.
     """
 
-    __slots__ = (
-        "content_length",
-        "expects_continue",
-        "keep_alive",
-        "method",
-        "nominated",
-        "raw_target",
-        "shape",
-        "values",
-        "version",
-    )
+    content_length: int | None = 0
+    nominated = NOTHING
+    expects_continue = False
 
     def __init__(
-        self, method: str, raw_target: bytes, version: str, keep_alive: bool, shape: RequestShape, values: list[bytes]
+        self,
+        *,
+        method: str,
+        raw_target: bytes,
+        version: str,
+        keep_alive: bool,
+        shape: RequestShape,
+        values: list[bytes],
     ) -> None:
         self.method, self.raw_target, self.version, self.keep_alive = method, raw_target, version, keep_alive
         self.shape, self.values = shape, values
-        self.content_length: int | None = 0
-        self.nominated = NOTHING
-        self.expects_continue = False
-
-    @property
-    def has_content(self) -> bool:
-        """Whether content follows the head."""
-        return self.content_length != 0
 
     @property
     def host(self) -> bytes | None:
@@ -139,12 +130,14 @@ class RequestHead:
     @property
     def proxy_authorization(self) -> bytes | None:
         """Proxy-Authorization."""
-        return self._value(self.shape.proxy_authorization_at)
+        at = self.shape.proxy_authorization_at
+        return None if at < 0 else self.values[at].strip(b" \t")
 
     @property
     def connection_id(self) -> bytes | None:
         """X-Connection-Id."""
-        return self._value(self.shape.connection_id_at)
+        at = self.shape.connection_id_at
+        return None if at < 0 else self.values[at].strip(b" \t")
 
     @property
     def authorization(self) -> bytes | None:
@@ -194,9 +187,7 @@ class RequestHead:
         return None if at < 0 else self.values[at].strip(b" \t")
 
 
-def read_request_head(
-    *, method: str, raw_target: bytes, version: str, keep_alive: bool, fields: Fields
-) -> RequestHead:
+def read_request_head(*, method: str, raw_target: bytes, version: str, keep_alive: bool, fields: Fields) -> RequestHead:
     """Read a parsed head. Raises `RequestRejected`."""
     if version not in _VERSIONS:
         raise RequestRejected(f"HTTP/{version} is not spoken here; use HTTP/1.1.")
@@ -205,7 +196,9 @@ def read_request_head(
     shape, values = _shapes.of(fields)
     if shape.host_at < 0 and version == "1.1":
         raise RequestRejected("An HTTP/1.1 request needs a Host field (RFC 9112 §3.2).")
-    head = RequestHead(method, raw_target, version, keep_alive, shape, values)
+    head = RequestHead(
+        method=method, raw_target=raw_target, version=version, keep_alive=keep_alive, shape=shape, values=values
+    )
     if not shape.is_plain:
         _read_framing(head, shape)
     return head
@@ -263,24 +256,32 @@ def forwarded_head(
     `drop` holds folded names not to be sent, `injected` whole lines to add. `content_length` is as in `RequestHead`.
     """
     shape, values = head.shape, head.values.copy()
-    host, length = b"", b""
-    if head.nominated:
-        drop |= head.nominated
+    start = f"{head.method} {request_target} HTTP/1.1\r\n"
     if shape.host_at >= 0:
         values[shape.host_at] = authority.encode("ascii")
     else:
-        host = b"Host: %b\r\n" % authority.encode("ascii")
+        start += f"Host: {authority}\r\n"
+    if not shape.is_plain:
+        drop, framing = _frame(head, values, content_length, drop)
+        injected = framing + injected
+    text, pick = shape.template(drop)
+    end = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % upgrade if upgrade else b"\r\n"
+    return b"".join((start.encode("ascii"), text % pick(values), injected, end))
+
+
+def _frame(
+    head: RequestHead, values: list[bytes], content_length: int | None, drop: frozenset[bytes]
+) -> tuple[frozenset[bytes], bytes]:
+    """Write the framing anew, into `values` where the caller has it. Return what to drop, and a line to add."""
+    shape = head.shape
+    drop |= head.nominated
     if shape.length_at >= 0:
         values[shape.length_at] = b"%d" % (content_length or 0)
     elif shape.transfer_encoding_at >= 0:
         values[shape.transfer_encoding_at] = _CHUNKED
         if content_length is not None:
-            drop |= _TRANSFER_ENCODING
-            length = b"Content-Length: %d\r\n" % content_length
-    text, pick = shape.template(drop)
-    end = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % upgrade if upgrade else b"\r\n"
-    start = f"{head.method} {request_target} HTTP/1.1\r\n".encode("ascii")
-    return b"".join((start, host, text % pick(values), length, injected, end))
+            return drop | _TRANSFER_ENCODING, b"Content-Length: %d\r\n" % content_length
+    return drop, b""
 
 
 def may_be_nominated(head: RequestHead, injected_names: AbstractSet[bytes]) -> bool:

@@ -10,7 +10,9 @@ _PRINTABLE = re.compile(rb"[\t -~\x80-\xff]*")
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STANDARD_REASONS = frozenset(_PHRASES.values())
 _COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
-NO_CONTENT = frozenset({204, 304})
+_SWITCHING_PROTOCOLS = 101
+_NOT_MODIFIED = 304
+_NO_CONTENT = frozenset({204, _NOT_MODIFIED})
 
 
 class ResponseInvalid(ValueError):
@@ -57,13 +59,23 @@ class ResponseHead:
     with the last chunk or the connection, which `chunked` tells apart; 0 where there is none.
     """
 
-    __slots__ = ("_drop", "_described", "chunked", "content_length", "informational", "reason", "shape", "status", "values")
+    __slots__ = (
+        "_described",
+        "_drop",
+        "chunked",
+        "content_length",
+        "informational",
+        "reason",
+        "shape",
+        "status",
+        "values",
+    )
 
     def __init__(self, status: int, reason: bytes, shape: ResponseShape, values: list[bytes]) -> None:
         self.status, self.reason, self.shape, self.values = status, reason, shape, values
         self.content_length: int | None = None
         self.chunked = False
-        self.informational = 100 <= status < 200 and status != HTTPStatus.SWITCHING_PROTOCOLS  # noqa: PLR2004 - the class of a status
+        self.informational = 100 <= status < 200 and status != _SWITCHING_PROTOCOLS  # noqa: PLR2004 - the class of a status
         """A 1xx that isn't the final answer."""
         self._drop = NOTHING
         self._described: int | None = None  # what Content-Length says, also of content that is not sent
@@ -108,9 +120,9 @@ class ResponseHead:
         elif shape.chunked_at >= 0:
             _check_chunked(values[shape.chunked_at], version)
             self.chunked = True
-        if method == "HEAD" or status in NO_CONTENT or self.informational:
+        if method == "HEAD" or status in _NO_CONTENT or self.informational:
             self.content_length, self.chunked = 0, False
-            if method != "HEAD" and status != HTTPStatus.NOT_MODIFIED:
+            if method != "HEAD" and status != _NOT_MODIFIED:
                 self._described = None  # RFC 9110 §8.6: only those two may tell of content that isn't sent
 
 

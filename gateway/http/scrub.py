@@ -12,27 +12,28 @@ from urllib.parse import quote, quote_plus
 from gateway.secret import Secret
 
 MIN_SECRET = 4  # bytes: a shorter value would blank out ordinary text
+_HEAD = 1024  # bytes: up to here one pass for all spellings is quicker than a quick one for each
 _MIN_BASE64 = 6  # bytes of the stable middle of a base64 spelling
 
 
 class Scrubber:
     """Finds secrets plain, percent-encoded, JSON-escaped and in base64 at any of the three alignments."""
 
-    __slots__ = ("_needles", "_pattern", "_prefixes", "_telltales")
+    __slots__ = ("_needles", "_pattern", "_prefixes", "_telltale", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         needles = {spelling for secret in secrets for spelling in _spellings(secret.reveal())}
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._telltales = tuple(one for one in needles if not any(other in one for other in needles - {one}))
+        self._telltale = re.compile(b"|".join(map(re.escape, self._telltales))) if needles else None
         self._pattern = re.compile(b"|".join(map(re.escape, self._needles))) if needles else None
         self._prefixes: frozenset[bytes] | None = None
 
     def found_in(self, data: bytes) -> bool:
         """Whether any spelling of a secret stands in `data`. The cheap question, asked of every answer's head."""
-        for telltale in self._telltales:  # noqa: SIM110 - a generator for each answer costs more than the search
-            if telltale in data:
-                return True
-        return False
+        if len(data) <= _HEAD:
+            return self._telltale is not None and self._telltale.search(data) is not None
+        return any(one in data for one in self._telltales)
 
     def text(self, data: bytes) -> bytes:
         """Return `data` with every secret replaced by as many `*`."""

@@ -77,7 +77,7 @@ class Shapes(Generic[_S]):
         """Return the shape of these fields, and their values. Raises what making one raises: it isn't remembered."""
         if not fields:
             return self._kind(()), []
-        names, values = zip(*fields, strict=True)
+        names, values = zip(*fields)  # noqa: B905 - pairs
         return self._known.get(names) or self._add(names), list(values)
 
     def __len__(self) -> int:

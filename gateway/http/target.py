@@ -5,7 +5,6 @@ percent-encoded hosts, numeric hosts that aren't a dotted quad, dot segments in 
 """
 
 import re
-from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -26,6 +25,10 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _DOTTED_QUAD = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # what makes WHATWG parsers read a host as IPv4
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
+_SHORTEST_ORIGIN = len("http://x")
+_MAX_ORIGINS = 4096
+_origins: "dict[str, Origin]" = {}
+"""What stood before a path that was read, and the origin it names: asked again at nearly every request."""
 _MAX_NAME = 253
 _MAX_PORT = 65535
 _MAX_DECODINGS = 4  # %25252e…: deeper nesting than this is nobody's file name
@@ -108,11 +111,29 @@ class Target(NamedTuple):
 
 def parse_target(url: str) -> Target:
     """Read an absolute http(s) URL. Raises `TargetInvalid`."""
+    end = url.find("/", _SHORTEST_ORIGIN)
+    origin = _origins.get(url[:end])
+    if origin is None or end < 0:
+        return _parse_target(url)
+    match = _ORIGIN_FORM.fullmatch(url, end)
+    if match is None:
+        raise TargetInvalid(_why(url))
+    path, query = match.groups()
+    return Target(origin, check_path(path), query)
+
+
+def _parse_target(url: str) -> Target:
     match = _URL.fullmatch(url)
     if match is None:
         raise TargetInvalid(_why(url))
     scheme, host, port, path, query = match.groups()
-    return Target(_read_origin(scheme, host, port), check_path(path or "/"), query)
+    scheme = scheme.lower()
+    origin = origin_of(scheme, canonical_host(host), _port(port, scheme))
+    if path is not None:
+        if len(_origins) >= _MAX_ORIGINS:
+            _origins.clear()
+        _origins[url[: match.start(4)]] = origin
+    return Target(origin, check_path(path or "/"), query)
 
 
 def parse_origin_form(text: str, origin: Origin) -> Target:
@@ -129,12 +150,6 @@ def parse_authority(text: str) -> tuple[str, int]:
     if match is None:
         raise TargetInvalid("CONNECT takes host:port and nothing else")
     return canonical_host(match[1]), _port(match[2], "https")
-
-
-@lru_cache(maxsize=4096)
-def _read_origin(scheme: str, host: str, port: str | None) -> Origin:
-    scheme = scheme.lower()
-    return origin_of(scheme, canonical_host(host), _port(port, scheme))
 
 
 def canonical_host(text: str) -> str:

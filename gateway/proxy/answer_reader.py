@@ -5,7 +5,6 @@ much of, or behind its end is found here (http-rules.md 13, 14); what to do abou
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import httptools
 
@@ -13,14 +12,6 @@ from gateway.http.fields import Fields, fields_size
 from gateway.http.response import ResponseHead, ResponseInvalid, read_response_head
 
 _SWITCHING_PROTOCOLS = 101
-
-
-class Received(NamedTuple):
-    """What one read brought: the final head if it came, pieces of content, and whether the answer is complete."""
-
-    head: ResponseHead | None
-    content: list[bytes]
-    ended: bool
 
 
 class AnswerReader:
@@ -76,9 +67,9 @@ class AnswerReader:
             self._ended = True
         return self._ended
 
-    def take(self) -> Received:
-        """Return what came since the last call."""
-        received = Received(self._fresh, self._content, self._ended)
+    def take(self) -> tuple[ResponseHead | None, list[bytes], bool]:
+        """Return what came since the last call: the final head, content, and whether the answer is complete."""
+        received = self._fresh, self._content, self._ended
         self._fresh = None
         if self._content:
             self._content = []

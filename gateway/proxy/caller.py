@@ -48,6 +48,7 @@ class CallerConnection(asyncio.Protocol):
         self.deadline = 0.0  # monotonic seconds; 0 is none
         self._listener = listener
         self._outbox = listener.outbox
+        self._time = listener.services.time
         self._limits = listener.services.settings.limits
         self._timeouts = listener.services.settings.timeouts
         self._inside = tunnel.inside(secure=secure) if tunnel is not None else None
@@ -159,10 +160,12 @@ class CallerConnection(asyncio.Protocol):
         if self._halted:
             return
         self._header_bytes = 0
-        if self._fed > self._limits.header_bytes or len(fields) > self._limits.header_count:
-            if refusal := self._over_limits(fields):
-                self._halt(refusal)
-                return
+        limits = self._limits
+        if (self._fed > limits.header_bytes or len(fields) > limits.header_count) and (
+            refusal := self._over_limits(fields)
+        ):
+            self._halt(refusal)
+            return
         parser = self._parser
         try:
             head = read_request_head(
@@ -176,11 +179,10 @@ class CallerConnection(asyncio.Protocol):
             self._halt(Refusal(code="request_rejected", detail=str(error)))
             return
         self._head = head
-        self._content = (
-            Content(keep=self._limits.replay_bytes, pause=self.pause_reading, resume=self.resume_reading)
-            if head.has_content
-            else None
-        )
+        if head.content_length != 0:
+            self._content = Content(
+                keep=self._limits.replay_bytes, pause=self.pause_reading, resume=self.resume_reading
+            )
         if self._exchange is not None or self._waiting or self.write_paused:
             self._queue(head)
         elif self.tunnel is not None and head.method == "CONNECT":
@@ -198,8 +200,10 @@ class CallerConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Take note that a request is complete."""
         self._header_bytes = 0
+        if self._content is None:
+            return
         content, self._content = self._content, None
-        if content is not None and not self._halted:
+        if not self._halted:
             content.end()
             self.awaiting_answer()
 
@@ -211,20 +215,20 @@ class CallerConnection(asyncio.Protocol):
         if data and self.is_open and self._wire is not None:
             self._wire.write(data)
 
-    def relay(self, data: bytes) -> None:
-        """Send a part of an answer, together with whatever else comes in this turn of the loop."""
-        if data:
-            if not self._parts:
-                self._outbox.add(self)
-            self._parts.append(data)
+    def relay(self, parts: list[bytes]) -> None:
+        """Send parts of an answer, together with whatever else comes in this turn of the loop."""
+        if not self._parts:
+            self._outbox.add(self)
+        self._parts += parts
 
     def flush(self) -> None:
         """Send what was relayed."""
         if not self._parts:
             return
-        parts, self._parts = self._parts, []
-        if self._wire is not None and not self._wire.is_closing():
-            self._wire.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        data = b"".join(self._parts)
+        self._parts.clear()
+        if data and self._wire is not None and not self._wire.is_closing():
+            self._wire.write(data)
         if self._exchange is not None:
             self._extend(self._timeouts.idle)
 
@@ -346,9 +350,9 @@ class CallerConnection(asyncio.Protocol):
             else:
                 self._next()
             return
-        self._extend(_PREPARING)
-        self._exchange = Exchange(self.services, self, route, head, content)
-        self._exchange.start()
+        self._exchange = exchange = Exchange(self.services, self, route, head, content)
+        self.deadline = exchange.began + _PREPARING
+        exchange.start()
 
     def _next(self) -> None:
         """Go on: with the request that has waited longest, with the fault behind them all, or reading."""
@@ -465,7 +469,7 @@ class CallerConnection(asyncio.Protocol):
         return Refusal(code="upstream_timeout", detail="The target did not answer in time.")
 
     def _extend(self, seconds: float) -> None:
-        self.deadline = self.services.time() + seconds
+        self.deadline = self._time() + seconds
 
     def _close(self, *, linger: bool) -> None:
         """Close; with `linger`, first let the caller finish sending, so that a reset can't overtake the answer."""

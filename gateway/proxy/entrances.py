@@ -72,17 +72,23 @@ class Tunnel:
         return Inside(self.tag, origin_of("https" if secure else "http", self.host, self.port))
 
 
-class Route(NamedTuple):
+class Route:
     """What a request asks for. `target` is whole, or `relative` is what to put behind the connection's base URL.
 
     `drop` are the folded names of fields that show the client token.
     """
 
-    entrance: str
-    tag: Tag
-    target: Target | None = None
-    relative: str | None = None
-    drop: frozenset[bytes] = _NOTHING
+    __slots__ = ("drop", "entrance", "relative", "tag", "target")
+
+    def __init__(
+        self,
+        entrance: str,
+        tag: Tag,
+        target: Target | None,
+        relative: str | None = None,
+        drop: frozenset[bytes] = _NOTHING,
+    ) -> None:
+        self.entrance, self.tag, self.target, self.relative, self.drop = entrance, tag, target, relative, drop
 
 
 def route_request(head: RequestHead, tunnel: Inside | None, known: Tag | None) -> Route | Refusal:
@@ -159,7 +165,7 @@ def _path_style(text: str, head: RequestHead, known: Tag | None) -> Route | Refu
     suffix = "" if query is None else f"?{query}"
     inside = _ABSOLUTE_INSIDE.fullmatch(rest or "")
     if inside is None:
-        return Route(PATH, tag, relative=(rest or "") + suffix, drop=drop)
+        return Route(PATH, tag, None, relative=(rest or "") + suffix, drop=drop)
     target = parse_target(f"{inside[1]}://{inside[2]}{suffix}")
     return Route(PATH, tag, target, drop=drop)
 

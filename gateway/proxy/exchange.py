@@ -17,13 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
-from gateway.http.target import Target
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry
 from gateway.proxy.admission import client_name, not_permitted
-from gateway.proxy.answer_reader import Received
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import PATH, Route
@@ -71,14 +69,14 @@ class Exchange:
         self._services = services
         self._caller = caller
         self._route = route
-        self._began = services.time()
+        self.began = services.time()
         self._target = route.target  # as asked for, until it is decided on
 
     # Admit.
 
     def start(self) -> None:
         """Take the request in."""
-        via = self.head.via
+        via = self.head.via if self.head.shape.via_at else None
         if via is not None and self._services.via_name in via:
             self._refuse(Refusal(code="loop_detected", detail="The request has come through this gateway before."))
             return
@@ -150,7 +148,7 @@ class Exchange:
         injection = live.injection
         if live.refusal is not None or injection is None:
             self._refuse(live.refusal or not_permitted(self._route.tag))
-        elif not may_be_nominated(self.head, injection.header_names):
+        elif self.head.nominated and not may_be_nominated(self.head, injection.header_names):
             detail = "Connection nominates a field that the gateway adds."
             self._refuse(Refusal(code="request_rejected", detail=detail))
         elif self._gathered is not None:
@@ -216,33 +214,29 @@ class Exchange:
             connection.close()
             return
         self._upstream = connection
-        upgrade = head.upgrade
-        if upgrade is not None:
+        upgrade, content, body = None, self.content, self._body
+        if head.shape.upgrade_at:
             self._upgrading = self._caller.upgrade_offered(head)
-        length = head.content_length if self._body is None else len(self._body)
-        connection.ask(
-            self,
-            method=head.method,
-            head=outgoing_head(
-                head,
-                target,
-                live,
-                live.injection,
-                drop=self._route.drop,
-                body=self._body,
-                upgrade=upgrade if self._upgrading else None,
-                via=self._services.via,
-            ),
-            content=length != 0,
-            chunked=length is None,
-            cookies=live.cookies,
+            upgrade = head.upgrade if self._upgrading else None
+        out = outgoing_head(
+            head,
+            target,
+            live,
+            live.injection,
+            drop=self._route.drop,
+            body=body,
+            upgrade=upgrade,
+            via=self._services.via,
         )
+        connection.ask(self, method=head.method, head=out, cookies=live.cookies)
         self._caller.awaiting_answer()
-        if self._body is not None:
-            connection.write_content(self._body)
+        if body is not None:
+            connection.begin_content(chunked=False)
+            connection.write_content(body)
             connection.end_content()
-        elif self.content is not None:
-            self.content.flow_to(connection)
+        elif content is not None:
+            connection.begin_content(chunked=head.content_length is None)
+            content.flow_to(connection)
 
     # Answer: what upstream tells us.
 
@@ -253,17 +247,17 @@ class Exchange:
         if head.status != 100 or self._body is None:  # noqa: PLR2004 - 100 Continue, which we have said ourselves
             self._caller.write(informational_bytes(head, self._live))
 
-    def response_received(self, received: Received) -> None:
+    def response_received(self, head: ResponseHead | None, content: list[bytes], *, ended: bool) -> None:
         """Take what has come of the answer."""
-        head, content, ended = received
         if head is not None:
             self._response_begun(head)
         if self._ended:
             return
-        for piece in content:
-            self._received += len(piece)
-        if self._relay is not None:
-            self._relay_content(self._relay, content)
+        if content:
+            self._received += sum(map(len, content))
+        relay = self._relay
+        if relay is not None:
+            self._caller.relay(relay.take(content, ended=ended))
         elif self._held is not None and not self._held.add(content) and self._upstream is not None:
             self._upstream.pause_reading()
         if ended:
@@ -284,17 +278,11 @@ class Exchange:
             return
         self._relay_head(head)
 
-    def _relay_content(self, relay: Relay, content: list[bytes]) -> None:
-        for piece in content:
-            self._caller.relay(relay.content(piece))
-
     def _response_ended(self) -> None:
         connection, self._upstream = self._upstream, None
         if connection is not None:
             connection.release()
         if self._relay is not None:
-            if end := self._relay.end():
-                self._caller.relay(end)
             self._end(status=self._status, code="", keep_alive=not self._relay.close and self.whole)
 
     def response_failed(self, why: str, *, answered: bool) -> None:
@@ -414,14 +402,14 @@ class Exchange:
         self._relay_head(held.head)
         if self._relay is None:
             return
-        self._relay_content(self._relay, held.pieces)
+        ended = self._upstream is None and not held.cut_off
+        self._caller.relay(self._relay.take(held.pieces, ended=ended))
         if held.cut_off:
             self._cut()
-        elif self._upstream is None:
+        elif ended:
             self._response_ended()
-        else:
-            if not self._caller.write_paused:
-                self._upstream.resume_reading()
+        elif self._upstream is not None and not self._caller.write_paused:
+            self._upstream.resume_reading()
 
     def _relay_head(self, response: ResponseHead) -> None:
         live, target = self._live, self._target
@@ -440,7 +428,6 @@ class Exchange:
         self._status = response.status
         close = not self.whole or self._upgrading or not self._caller.keeps_alive(self.head)
         self._relay = Relay(response, self.head, live, via=self._services.via, close=close)
-        self._caller.relay(self._relay.head)
 
     def _may_retry(self) -> bool:
         """http-rules.md 11: once, when the method is idempotent or nothing was answered, and the content is at hand."""
@@ -492,7 +479,7 @@ class Exchange:
 
     def _log(self, status: int, code: str) -> None:
         services, target, live = self._services, self._target, self._live
-        seconds = services.time() - self._began
+        seconds = services.time() - self.began
         entrance = self._route.entrance
         services.metrics.request(code or "ok", status, seconds, entrance)
         services.log.add(

@@ -55,22 +55,22 @@ def outgoing_head(
     via: bytes,
 ) -> bytes:
     """Return the request line and the fields. `body` is the rewritten content, None: the caller's as it comes."""
-    request_target = target.path
-    query = merge_query(injection, target.query) if injection.query else target.query
-    if query is not None:
-        request_target = f"{target.path}?{query}"
-    drop = injection.header_names | drop if drop else injection.header_names
-    injected = injection.header_lines
+    origin, path, query = target
+    if injection.query_suffix:
+        query = merge_query(injection, query)
+    names, lines = injection.header_names, injection.header_lines
+    if drop:
+        names |= drop
     if live.scrub_body:
-        drop, injected = drop | _SEES_PARTS, injected + b"Accept-Encoding: identity\r\n"
+        names, lines = names | _SEES_PARTS, lines + b"Accept-Encoding: identity\r\n"
     if body is not None and head.expects_continue:
-        drop |= _EXPECT
+        names |= _EXPECT
     return forwarded_head(
         head,
-        request_target=request_target,
-        authority=target.authority,
+        request_target=path if query is None else f"{path}?{query}",
+        authority=origin.authority,
         content_length=head.content_length if body is None else len(body),
-        drop=drop,
-        injected=injected + via,
+        drop=names,
+        injected=lines + via,
         upgrade=upgrade,
     )

@@ -15,9 +15,9 @@ _KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
 
 
 class Relay:
-    """One final answer on its way back. `head` is what to send first; then `content` for each piece, then `end`."""
+    """One final answer on its way back: `take` is given its content, and returns what to send."""
 
-    __slots__ = ("_chunked", "_stream", "close", "head")
+    __slots__ = ("_chunked", "_head", "_stream", "close")
 
     def __init__(self, response: ResponseHead, request: RequestHead, live: Live, *, via: bytes, close: bool) -> None:
         length, modern = response.content_length, request.version == "1.1"
@@ -26,22 +26,22 @@ class Relay:
         self._stream: ScrubbedStream | None = live.scrubber.stream() if live.scrub_body and length != 0 else None
         framing = response.framing(chunked=self._chunked)
         end = _CLOSE if self.close else b"\r\n" if modern else _KEEP_ALIVE
-        self.head = scrubbed_head(response, live) + framing + via + end
+        self._head: bytes | None = scrubbed_head(response, live) + framing + via + end
 
-    def content(self, data: bytes) -> bytes:
-        """Return a piece of content as the caller gets it."""
+    def take(self, content: list[bytes], *, ended: bool) -> list[bytes]:
+        """Return what goes to the caller when these pieces have come, and `ended` says whether they were the last."""
         if self._stream is not None:
-            data = self._stream.feed(data)
-        if not self._chunked:
-            return data
-        return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-
-    def end(self) -> bytes:
-        """Return what closes the content."""
-        rest = self._stream.flush() if self._stream is not None else b""
-        if not self._chunked:
-            return rest
-        return (b"%x\r\n%b\r\n" % (len(rest), rest) if rest else b"") + _LAST_CHUNK
+            content = [self._stream.feed(piece) for piece in content]
+            if ended:
+                content.append(self._stream.flush())
+        if self._chunked:
+            content = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in content if piece]
+            if ended:
+                content.append(_LAST_CHUNK)
+        if self._head is not None:
+            content = [self._head, *content]
+            self._head = None
+        return content
 
 
 def scrubbed_head(response: ResponseHead, live: Live) -> bytes:

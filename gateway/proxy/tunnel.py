@@ -42,7 +42,7 @@ def open_tunnel(listener: "Listener", caller: "CallerConnection", head: RequestH
 
 
 def _read_connect(services: Services, caller: "CallerConnection", head: RequestHead) -> Tunnel | Refusal:
-    if head.has_content:
+    if head.content_length != 0:
         return Refusal(code="request_rejected", detail="A CONNECT has no content (RFC 9110 §9.3.6).")
     if head.via and services.via_name in head.via:
         return Refusal(code="loop_detected", detail="The request has come through this gateway before.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from gateway.http.response import ResponseHead, ResponseInvalid
 from gateway.http.target import Origin
-from gateway.proxy.answer_reader import AnswerReader, Received
+from gateway.proxy.answer_reader import AnswerReader
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.tls import Wire
 
@@ -30,7 +30,7 @@ class Receiver(Protocol):
     def response_informed(self, head: ResponseHead) -> None:
         """Take a 1xx that comes before the answer."""
 
-    def response_received(self, received: Received) -> None:
+    def response_received(self, head: ResponseHead | None, content: list[bytes], *, ended: bool) -> None:
         """Take what has come of the answer."""
 
     def response_failed(self, why: str, *, answered: bool) -> None:
@@ -87,12 +87,16 @@ class UpstreamConnection(asyncio.Protocol):
 
     # What an exchange asks of it.
 
-    def ask(self, receiver: Receiver, *, method: str, head: bytes, content: bool, chunked: bool, cookies: bool) -> None:
-        """Send a request's head. Where there is `content`, it follows by `write_content`, in chunks where `chunked`."""
-        self._receiver, self._chunked, self._unsent = receiver, chunked, content
-        self._asked = self._answered = self._reusable = False
+    def ask(self, receiver: Receiver, *, method: str, head: bytes, cookies: bool) -> None:
+        """Send a request's head."""
+        self._receiver = receiver
+        self._asked = self._answered = self._reusable = self._unsent = False
         self._reader.begin(method=method, cookies=cookies, informed=receiver.response_informed)
         self._write(head)
+
+    def begin_content(self, *, chunked: bool) -> None:
+        """Expect the request's content, which is sent in chunks where `chunked`."""
+        self._chunked, self._unsent = chunked, True
 
     def write_content(self, data: bytes) -> None:
         """Send a piece of the request's content."""
@@ -107,10 +111,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Send what was written in this turn of the loop."""
-        parts, self._parts = self._parts, []
+        data = b"".join(self._parts)
+        self._parts.clear()
         self._asked = True
-        if parts and self.wire is not None and not self.wire.is_closing():
-            self.wire.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        if data and self.wire is not None and not self.wire.is_closing():
+            self.wire.write(data)
 
     def release(self) -> None:
         """End the exchange: back into the pool, or closed.
@@ -222,11 +227,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _hand_on(self) -> None:
         """Tell the exchange all that came at once: nothing that came behind an answer may meet the next exchange."""
-        receiver, received = self._receiver, self._reader.take()
-        if received.ended:
+        receiver, (head, content, ended) = self._receiver, self._reader.take()
+        if ended:
             self._reusable = self._reader.reusable
         if receiver is not None:
-            receiver.response_received(received)
+            receiver.response_received(head, content, ended=ended)
 
     def _switched(self, early: bytes) -> None:
         head, receiver = self._reader.head, self._receiver

@@ -7,7 +7,6 @@ import pytest
 
 from gateway.http.response import ResponseHead
 from gateway.http.target import origin_of
-from gateway.proxy.answer_reader import Received
 from gateway.proxy.tunnel import Joined
 from gateway.proxy.upstream import UpstreamConnection
 from tests.proxy.harness import OK
@@ -63,8 +62,8 @@ class Asker:
     def response_informed(self, head: ResponseHead) -> None:
         """Not looked at."""
 
-    def response_received(self, received: Received) -> None:
-        if received.ended:
+    def response_received(self, head: ResponseHead | None, content: list[bytes], *, ended: bool) -> None:  # noqa: ARG002 - Receiver
+        if ended:
             self.connection.release()
 
     def response_failed(self, why: str, *, answered: bool) -> None:  # noqa: ARG002 - Receiver
@@ -91,7 +90,9 @@ class Upstream:
         self.connection = UpstreamConnection(("crm-ann", origin_of("http", "ok.test", 80)), pool, outbox, max_head=1000)
         self.connection.connection_made(wire)
         self.asker = Asker(self.connection)
-        self.connection.ask(self.asker, method="GET", head=b"head", content=content, chunked=False, cookies=False)
+        self.connection.ask(self.asker, method="GET", head=b"head", cookies=False)
+        if content:
+            self.connection.begin_content(chunked=False)
         self.connection.flush()
 
     @property
