@@ -23,6 +23,7 @@ class Running:
     headers: tuple[str, ...] = ()
     version: str = ""
     log: Path | None = None
+    start_seconds: float = 0.0
 
     def shorten_log(self) -> None:
         """Empty its log: a minute of requests is a hundred megabytes."""

@@ -8,6 +8,7 @@ import base64
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,10 +44,13 @@ name = "Storm"
 base_url = "{sink}"
 [allow]
 urls = ["{sink}/guarded"]
+[[fields]]
+name = "client_secret"
+secret = true
 [auth]
 grant = "client_credentials"
 client_id = "bench"
-client_secret = "not-a-secret"
+client_secret = {{ field = "client_secret" }}
 [auth.token]
 url = "{sink}/token"
 [inject.headers]
@@ -64,7 +68,7 @@ class Home:
 
     @classmethod
     def make(cls, folder: Path, *, origin: str, tls: str, sink: str, token: str, ca: Path) -> "Home":
-        """Make the directory with the connections `bench` (a header) and `json` (a header and body fields)."""
+        """Make the directory with the connections `bench` (a header), `json` (and body fields), `storm` (a token)."""
         policies = folder / "policies"
         policies.mkdir(parents=True)
         text = POLICY.format(origin=origin, tls=tls, sink=sink)
@@ -76,6 +80,7 @@ class Home:
         home = cls(folder=folder, ca=ca, token="")
         for app in ("bench", "json"):
             home.command("connect", app, "--id", app, "--secret", f"api_key=@{key}")
+        home.command("connect", "storm", "--id", "storm", "--secret", f"client_secret=@{key}")
         client = home.command("clients", "create", CLIENT, "--connection", "*").strip()
         return cls(folder=folder, ca=ca, token=client)
 
@@ -150,10 +155,18 @@ def serving(home: Home, *, name: str, connection: str, cpus: Sequence[int], **se
     }
     command = [sys.executable, "-m", "gateway", "serve"]
     log = home.folder / "gateway.log"
+    began = time.perf_counter()
     with running(
         command, cpus=cpus, env=given, cwd=home.folder, log=log, ready=lambda: answers(web, "/readyz") and answers(port)
     ) as process:
-        yield Running(name=name, port=port, pid=process.pid, headers=(home.tag(connection),), log=log)
+        yield Running(
+            name=name,
+            port=port,
+            pid=process.pid,
+            headers=(home.tag(connection),),
+            log=log,
+            start_seconds=time.perf_counter() - began,
+        )
 
 
 def answers(port: int, path: str = "/") -> bool:

@@ -36,6 +36,17 @@ def pinned(arguments: Sequence[str], cpus: Sequence[int]) -> list[str]:
 
 
 @contextmanager
+def on_load_cpu() -> Iterator[None]:
+    """Work on the load's processor meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {LOAD_CPU})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def running(
     arguments: Sequence[str],
     *,

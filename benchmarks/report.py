@@ -50,9 +50,7 @@ def verdict(goal: Goal, outcome: Outcome) -> str:
 def bound(goal: Goal) -> str:
     """Return what the goal asks."""
     bounds = (("at most", goal.at_most), ("at least", goal.at_least))
-    return ", ".join(
-        f"{word} {limit:.{goal.digits}f}".rstrip("0").rstrip(".") for word, limit in bounds if limit is not None
-    )
+    return ", ".join(f"{word} {round(limit, goal.digits):g}" for word, limit in bounds if limit is not None)
 
 
 def notes(outcome: Outcome) -> Sequence[str]:

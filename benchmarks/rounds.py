@@ -51,6 +51,28 @@ def in_turn(
     return Outcome(samples=samples, refused=refused, absent=absent, versions=versions)
 
 
+def anew(
+    bench: Bench, starts: Mapping[str, Start], proof: Callable[[Running], None], measure: Measure, *, times: int
+) -> Outcome:
+    """Measure in turn as well, but start everything anew for each sample: what a process keeps is not met again."""
+    once = replace(bench, pace=replace(bench.pace, rounds=1))
+    outcome = Outcome(samples={})
+    for _ in range(times):
+        outcome = joined(outcome, in_turn(once, starts, proof, measure, warm_up=False))
+    return outcome
+
+
+def joined(one: Outcome, other: Outcome) -> Outcome:
+    """Return both outcomes' samples as one."""
+    names = [*one.samples, *(name for name in other.samples if name not in one.samples)]
+    return Outcome(
+        samples={name: [*one.samples.get(name, ()), *other.samples.get(name, ())] for name in names},
+        refused={**one.refused, **other.refused},
+        absent=list(dict.fromkeys([*one.absent, *other.absent])),
+        versions={**one.versions, **other.versions},
+    )
+
+
 def one_process(
     bench: Bench, start: Start, variants: Sequence[str], proof: Callable[[Running], None], measure: Measure
 ) -> Outcome:

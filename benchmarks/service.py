@@ -3,7 +3,8 @@
     POST /sink…       reads the body and says how long it was; with `X-Expect: TEXT`, 400 unless the body has TEXT
     POST /token       a new access token, after a pause; the call is counted
     GET  /guarded     200 with the newest token that counts, else 401
-    POST /revoke      no token issued so far counts any more; says how many token calls there were
+    POST /revoke      no token issued so far counts any more
+    GET  /issued      how many token calls there were
     anything else     404
 
 `python service.py PORT TOKEN PAUSE`. Every path but /token and /revoke wants an Authorization: TOKEN for /sink.
@@ -36,9 +37,12 @@ class Desk:
     def accepts(self, authorization: bytes) -> bool:
         return authorization == b"Bearer at_%09d" % self.issued and self.issued > self.valid_from
 
+    def count(self) -> bytes:
+        return b'{"issued":%d}' % self.issued
+
     def revoke(self) -> bytes:
         self.valid_from = self.issued
-        return b'{"issued":%d}' % self.issued
+        return self.count()
 
 
 class Connection(asyncio.Protocol):
@@ -92,6 +96,8 @@ class Connection(asyncio.Protocol):
             self._answer(200 if is_known else 401, b'{"id":42,"name":"Ann Example"}')
         elif path == b"/revoke":
             self._answer(200, self._desk.revoke())
+        elif path == b"/issued":
+            self._answer(200, self._desk.count())
         else:
             self._answer(404, b"{}")
 

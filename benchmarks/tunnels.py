@@ -4,24 +4,21 @@ One thread and an epoll on the load's processor; OpenSSL does the rest. The cert
 costs only the caller; the contender's proof checks it once, with the contender's own authority where that is known.
 """
 
-import os
-import re
 import selectors
 import socket
 import ssl
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from benchmarks.callers import is_whole
 from benchmarks.contenders import Running, judge
 from benchmarks.figures import percentile
-from benchmarks.processes import LOAD_CPU, Refused
+from benchmarks.processes import Refused, on_load_cpu
 from benchmarks.wrk import Driven
 
 PATIENCE = 10.0
 RECEIVE = 65536
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +38,6 @@ class Inside:
         """Return the CONNECT."""
         fields = "".join(f"{line}\r\n" for line in one.headers)
         return f"CONNECT {self.authority} HTTP/1.1\r\nHost: {self.authority}\r\n{fields}\r\n".encode()
-
-
-@contextmanager
-def on_load_cpu() -> Iterator[None]:
-    """Work on the load's processor meanwhile."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {LOAD_CPU})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _context() -> ssl.SSLContext:
@@ -113,7 +99,7 @@ class _Tunnel:
             self._said += more
             if not more or not self._said.startswith(b"HTTP/1.1 200"[: len(self._said)]):
                 raise Refused(f"in a tunnel: {self._said[:200]!r}")
-            if _is_whole(self._said):
+            if is_whole(self._said):
                 self._said = b""
                 return time.perf_counter() - self._sent
 
@@ -167,15 +153,9 @@ def _driven(latencies: list[float], seconds: float) -> Driven:
 
 def _answer(stream: ssl.SSLSocket) -> bytes:
     said = b""
-    while not _is_whole(said):
+    while not is_whole(said):
         more = stream.recv(RECEIVE)
         if not more:
             raise Refused(f"the tunnel ended after {said[:200]!r}")
         said += more
     return said
-
-
-def _is_whole(said: bytes) -> bool:
-    head, end, body = said.partition(b"\r\n\r\n")
-    length = _LENGTH.search(head)
-    return bool(end) and len(body) >= int(length[1] if length else 0)

@@ -14,7 +14,7 @@ from benchmarks.goals import Goal
 from benchmarks.install import find
 from benchmarks.proc import peak, reset_peak, resident
 from benchmarks.processes import LOAD_CPU, Refused, environment, pinned
-from benchmarks.rounds import in_turn, under_load
+from benchmarks.rounds import anew, in_turn, joined, under_load
 from benchmarks.scenarios.scenario import OTHERS, Scenario
 from benchmarks.scenarios.small import start
 from benchmarks.wrk import Load
@@ -33,15 +33,8 @@ def _bodies(bench: Bench) -> Outcome:
         prove(one, f"{bench.sink}/sink", TOKEN, body="x" * 1024)
 
     throughput = in_turn(bench, starts, check, lambda one, seconds: _throughput(bench, one, seconds))
-    samples = {name: list(some) for name, some in throughput.samples.items()}
-    refused = dict(throughput.refused)
-    once = replace(bench, pace=replace(bench.pace, rounds=1))
-    for _ in range(3 if bench.pace.is_full else 1):
-        memory = in_turn(once, starts, check, lambda one, _: _memory(bench, one), warm_up=False)
-        refused |= memory.refused
-        for name, some in memory.samples.items():
-            samples.setdefault(name, []).extend(some)
-    return replace(throughput, samples=samples, refused=refused)
+    memory = anew(bench, starts, check, lambda one, _: _memory(bench, one), times=3 if bench.pace.is_full else 1)
+    return joined(throughput, memory)
 
 
 def _throughput(bench: Bench, one: Running, seconds: int) -> Sample:
