@@ -43,8 +43,9 @@ def main() -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     pace = Pace.of(full=options.full)
-    print(", ".join(machine().values()))
-    print("; ".join(f"{name} {version}" for name, version in versions().items()))
+    about = {"machine": machine(), "versions": versions()}
+    print(", ".join(about["machine"].values()))
+    print("; ".join(f"{name} {version}" for name, version in about["versions"].items()))
     print(f"{pace.rounds} rounds of {pace.seconds} s; proxies on CPU {PROXY_CPU}, load and upstream on CPU {LOAD_CPU}")
     if PROXY_CPU == LOAD_CPU:
         print("There is one processor: times are not worth much here.", file=sys.stderr)
@@ -55,7 +56,7 @@ def _measure(options: argparse.Namespace) -> int:
             outcomes[name] = SCENARIOS[name].run(bench)
             print(f"\n{report.terminal(SCENARIOS[name], outcomes[name])}", flush=True)
             if options.json:
-                record.add(options.json, name, outcomes[name], pace)
+                record.add(options.json, name, outcomes[name], pace, about=about)
     return _status(outcomes, strict=options.strict)
 
 

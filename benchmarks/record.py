@@ -1,13 +1,13 @@
 """A run's samples as JSON: written scenario by scenario, so that a run that is broken off keeps what it has."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Pace
 from benchmarks.figures import Outcome
-from benchmarks.machine import machine, versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,11 @@ class Record:
     outcomes: dict[str, Outcome]
 
 
-def add(file: Path, scenario: str, outcome: Outcome, pace: Pace) -> None:
-    """Put one scenario's outcome into the file."""
+def add(file: Path, scenario: str, outcome: Outcome, pace: Pace, *, about: Mapping[str, Any]) -> None:
+    """Put one scenario's outcome into the file. `about`: the machine and the versions."""
     found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     scenarios = found.get("scenarios", {}) | {scenario: {"pace": asdict(pace), **asdict(outcome)}}
-    file.write_text(json.dumps({"machine": machine(), "versions": versions(), "scenarios": scenarios}, indent=1) + "\n")
+    file.write_text(json.dumps({**about, "scenarios": scenarios}, indent=1) + "\n")
 
 
 def read(file: Path) -> Record:
