@@ -19,6 +19,8 @@ from benchmarks.processes import LOAD_CPU, PROXY_CPU
 from benchmarks.scenarios import SCENARIOS
 
 ROOT = Path(__file__).parents[1]
+INTERRUPTED, TERMINATED = 130, 143
+"""As a shell counts them: 128 and the number of the signal."""
 
 
 def main() -> int:
@@ -37,8 +39,14 @@ def main() -> int:
     if needed := [name for name in NEEDED if name in absent]:
         print(f"Without {', '.join(needed)} nothing can be measured: apt-get install {' '.join(needed)}")
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends what was started on the way out, as Ctrl-C does
-    return _measure(options)
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(TERMINATED)
+    )  # ends what was started on the way out, as Ctrl-C does
+    try:
+        return _measure(options)
+    except KeyboardInterrupt:
+        print("Interrupted; everything that was started has been ended.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _measure(options: argparse.Namespace) -> int:

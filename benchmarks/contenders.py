@@ -15,7 +15,10 @@ from benchmarks.processes import Refused
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A contender: where it listens, the process to measure, and the fields that its callers send."""
+    """A contender: where it listens, the process to measure, and the fields that its callers send.
+
+    `ca` is the authority of its interception, `start_seconds` how long it took until it was ready.
+    """
 
     name: str
     port: int
@@ -24,6 +27,7 @@ class Running:
     version: str = ""
     log: Path | None = None
     start_seconds: float = 0.0
+    ca: Path | None = None
 
     def shorten_log(self) -> None:
         """Empty its log: a minute of requests is a hundred megabytes."""

@@ -22,6 +22,7 @@ from benchmarks.processes import PROXY_CPU, environment, running
 
 ROOT = Path(__file__).parents[1]
 CLIENT = "bench"
+AUTHORITY = "gateway-ca.pem"
 NOT_PROXIED = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 HEADER = '\n[inject.headers]\nAuthorization = "Bearer {{ api_key }}"\n'
@@ -81,6 +82,7 @@ class Home:
         for app in ("bench", "json"):
             home.command("connect", app, "--id", app, "--secret", f"api_key=@{key}")
         home.command("connect", "storm", "--id", "storm", "--secret", f"client_secret=@{key}")
+        home.command("ca", "export", str(folder / AUTHORITY))
         client = home.command("clients", "create", CLIENT, "--connection", "*").strip()
         return cls(folder=folder, ca=ca, token=client)
 
@@ -166,6 +168,7 @@ def serving(home: Home, *, name: str, connection: str, cpus: Sequence[int], **se
             headers=(home.tag(connection),),
             log=log,
             start_seconds=time.perf_counter() - began,
+            ca=home.folder / AUTHORITY,
         )
 
 

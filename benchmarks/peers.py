@@ -34,8 +34,9 @@ def peer(name: str, bench: Bench) -> Iterator[Running]:
     port = free_port()
     arguments, env = _command(name, program, port, bench)
     log = bench.work / f"{name}.log"
+    ca = bench.work / "mitmproxy" / "mitmproxy-ca-cert.pem" if name == "mitmproxy" else None
     with running(arguments, env={"BENCH_TOKEN": TOKEN, **env}, log=log, ready=port) as process:
-        yield Running(name=name, port=port, pid=process.pid, headers=(TAG,), version=version(name, program))
+        yield Running(name=name, port=port, pid=process.pid, headers=(TAG,), version=version(name, program), ca=ca)
 
 
 def _command(name: str, program: Path, port: int, bench: Bench) -> tuple[Sequence[str], Mapping[str, str]]:

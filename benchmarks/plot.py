@@ -70,7 +70,7 @@ def bars(title: str, unit: str, shown: Sequence[Bar], *, digits: int = 0) -> str
 def longest(shown: Sequence[Bar]) -> float:
     """Return the value at the right edge: the most there is, unless it would flatten everything else."""
     first, *others = sorted((bar.spread.high for bar in shown), reverse=True)
-    if others and first > CUT * others[0] > 0:
+    if len(others) > 1 and first > CUT * others[0] > 0:  # beside one other bar, its length is all there is to see
         return others[0] * CUT_SHARE
     return first or 1.0
 

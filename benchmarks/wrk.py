@@ -69,14 +69,17 @@ def drive(port: int, load: Load, *, seconds: int, work: Path) -> Driven:
     file = work / f"load-{port}.lua"
     file.write_text(script_of(load))
     command = [str(find("wrk")), "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "10s", "-s", str(file)]
-    done = subprocess.run(
-        pinned([*command, f"http://127.0.0.1:{port}"], load.cpus),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=seconds + GRACE,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            pinned([*command, f"http://127.0.0.1:{port}"], load.cpus),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds + GRACE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Refused(f"wrk was not done {GRACE} s after its time") from None
     said = next((line for line in done.stdout.splitlines() if line.startswith("OUTCOME ")), None)
     if said is None:
         raise Refused(f"wrk said nothing: {(done.stderr or done.stdout)[-300:]}")

@@ -146,10 +146,10 @@ SCALE = Scenario(
     ),
     run=_scale,
     goals=(
-        Goal(text="CPU, one connection", key="cpu_us", of="100,000, one", against="10, one", at_most=1.05),
-        Goal(text="CPU, many connections", key="cpu_us", of=_MANY, against="10, 10", at_most=1.05),
-        Goal(text="p50, one connection", key="p50_ms", of="100,000, one", against="10, one", at_most=1.05),
-        Goal(text="p50, many connections", key="p50_ms", of=_MANY, against="10, 10", at_most=1.05),
+        Goal(text="CPU, one connection", key="cpu_us", of="100,000, one", against="10, one", at_most=1.05, digits=3),
+        Goal(text="CPU, many connections", key="cpu_us", of=_MANY, against="10, 10", at_most=1.05, digits=3),
+        Goal(text="p50, one connection", key="p50_ms", of="100,000, one", against="10, one", at_most=1.05, digits=3),
+        Goal(text="p50, many connections", key="p50_ms", of=_MANY, against="10, 10", at_most=1.05, digits=3),
         Goal(text="seconds until both ports answer", key="start_s", of="100,000, one", at_most=2),
     ),
 )

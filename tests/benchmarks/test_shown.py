@@ -74,6 +74,7 @@ def test_a_bar_that_would_flatten_the_others_is_cut_and_the_cut_is_drawn() -> No
     assert drawn.count('class="cut"') == 1
     assert ">1,000<" in drawn
     assert 'class="cut"' not in bars("t", "u", shown[:2])
+    assert 'class="cut"' not in bars("t", "u", shown[::2]), "beside one other bar there is nothing to flatten"
 
 
 def test_the_page_keeps_what_is_written_by_hand() -> None:
