@@ -98,7 +98,7 @@ BODIES = Scenario(
         Column(key="up_mib", title="2 GiB up, MiB more"),
         OTHERS,
     ),
-    plot="down_10m",
+    plot="down_100k",
     run=_bodies,
     goals=(
         Goal(text="100 KiB down, throughput per CPU second, of Envoy's", key="down_100k", against="envoy", at_least=1),
