@@ -1,10 +1,11 @@
 # One command for each thing a person does. Needs only make and a Python of 3.11 or newer: the rest goes into .venv.
-# PYTHON=/path/to/python3 chooses the interpreter; PYTEST="-k name" hands pytest more arguments.
+# PYTHON=/path/to/python3 chooses the interpreter; PYTEST="-k name" hands pytest more arguments, BENCH="--list" the benchmark.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST ?=
+BENCH ?=
 
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
@@ -15,7 +16,7 @@ help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
 	@echo "make test    every test, on loopback alone"
 	@echo "make check   lint, format, types, layers, policies"
-	@echo "make bench   CPU time per proxied request"
+	@echo "make bench   the gateway beside Envoy, Squid, nginx, mitmproxy and proxy.py, in under five minutes"
 	@echo "make screenshots  a picture of each page, into screenshots/"
 	@echo "make format  put the code into its format"
 	@echo "make clean   remove .venv and every cache"
@@ -43,7 +44,7 @@ check-policies:
 	$(BIN)/gateway check policies/*.toml
 
 bench: $(VENV)/.run
-	@$(BIN)/python benchmarks/cpu.py
+	@$(BIN)/python benchmarks $(BENCH)
 
 screenshots: $(VENV)/.test
 	@$(BIN)/python tests/e2e/screenshots.py
