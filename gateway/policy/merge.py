@@ -8,7 +8,7 @@ blanks.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_plus
 
@@ -26,6 +26,9 @@ _FORM_CHARSETS = _UTF_8 | {"iso-8859-1", "latin1", "windows-1252"}  # ASCII's by
 _NAMES_OURS = re.compile(r"json|x-www-form-urlencoded", re.IGNORECASE)
 _DEEPEST = 900  # below what Python's reader takes in any version
 _BLANKS = b" \t\n\r"  # RFC 8259 §2
+_BLANK = re.compile(r"[ \t\n\r]*")
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_VALUES = json.JSONDecoder(parse_int=str, parse_float=str)  # what a number is worth doesn't matter, where it ends does
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]')
 
 
@@ -142,15 +145,12 @@ def _merge_json(injection: _Injection, charset: str | None, body: bytes) -> byte
     value = _read_json(body)
     if not isinstance(value, dict):
         return None
+    ours = [key for key in value if key.casefold() in injection.body_keys]
+    if ours:
+        body = _without_members(body.decode(), ours).encode()
     head = body.rstrip(_BLANKS)[:-1]
-    tail = body[len(head) :]
-    if not injection.body_keys.isdisjoint(map(str.casefold, value)):
-        start = head.index(b"{") + 1
-        members = [member for key, member in _members(head, start) if key.casefold() not in injection.body_keys]
-        separator = b"," if members else b""
-        return head[:start] + b",".join(members) + separator + injection.json_suffix + tail
-    separator = b"," if value else b""
-    return head + separator + injection.json_suffix + tail
+    separator = b"," if len(value) > len(ours) else b""
+    return head + separator + injection.json_suffix + body[len(head) :]
 
 
 def _read_json(body: bytes) -> Any:
@@ -183,24 +183,45 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _members(text: bytes, start: int) -> Iterator[tuple[str, bytes]]:
-    """Yield the members of a valid object without its last brace: the decoded name, the bytes between the commas."""
-    depth = 0
-    name: str | None = None
-    for found in _STRING_OR_MARK.finditer(text, start):
-        mark = found[0]
-        if mark[0] == ord('"'):
-            if depth == 0 and name is None:
-                name = json.loads(mark)
-        elif mark in b"{[":
-            depth += 1
-        elif mark in b"}]":
-            depth -= 1
-        elif depth == 0 and name is not None:  # a comma between members
-            yield name, text[start : found.start()]
-            start, name = found.end(), None
-    if name is not None:
-        yield name, text[start:]
+def _without_members(text: str, names: list[str]) -> str:
+    """Drop an object's members with these (decoded) names; the rest stays as it was, blanks and order too."""
+    for name in names:
+        literal = json.dumps(name, ensure_ascii=False)
+        if "\\" in text or text.count(literal) > 1:  # it may be spelled in another way, or stand elsewhere too
+            return _kept_members(text, frozenset(names))
+        start, end = _span(text, text.index(literal))
+        if text[end] == "}" and text[start - 1] == ",":
+            start -= 1
+        text = text[:start] + text[end + 1 if text[end] == "," else end :]
+    return text
+
+
+def _kept_members(text: str, names: frozenset[str]) -> str:
+    """The same, for any object: by reading each of its members."""
+    brace = end = text.index("{")
+    kept: list[str] = []
+    while text[end] != "}":
+        name_at = _behind(_BLANK, text, end + 1)
+        name, _ = _VALUES.raw_decode(text, name_at)
+        start, end = _span(text, name_at)
+        if name not in names:
+            kept.append(text[start:end])
+    return text[: brace + 1] + ",".join(kept) + text[end:]
+
+
+def _span(text: str, name_at: int) -> tuple[int, int]:
+    """Return where a member begins and ends: right behind the brace or comma before it, and at the one after it."""
+    try:
+        _, colon = _VALUES.raw_decode(text, name_at)
+        _, end = _VALUES.raw_decode(text, _behind(_COLON, text, colon))
+    except RecursionError:
+        raise BodyInvalid(f"the body nests more than {_DEEPEST} levels deep") from None
+    return len(text[:name_at].rstrip(_BLANKS.decode())), _behind(_BLANK, text, end)
+
+
+def _behind(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match is not None else at
 
 
 def _form_text(value: Any) -> str:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.policy.inject import Injection
-from gateway.policy.merge import BodyInvalid, merge_body, merge_query, mergeable
+from gateway.policy.merge import (
+    BodyInvalid,
+    _kept_members,
+    _without_members,
+    merge_body,
+    merge_query,
+    mergeable,
+)
 
 QUERY = Injection(query=((b"api_key", b"k%201"),), query_names=frozenset({b"api_key"}))
 BODY = Injection(body={"version": "v2", "n": 3})
@@ -255,3 +262,36 @@ def test_merged_json_is_ours_and_what_was_not_ours(members: list[tuple[str, obje
     assert merged.decode() == "{" + ",".join(kept) + separator + OURS.decode() + "}"
     pairs = json.loads(merged, object_pairs_hook=lambda found: found)
     assert [value for key, value in pairs if key.casefold() == "version"] == ["v2"]
+
+
+BLANK = st.text(" \t\n\r", max_size=2)
+VALUES = st.recursive(
+    st.sampled_from(["1", "-2.50e3", '"x"', '"version"', '"b,}"', '"\\u0041"', "null", '"é"']),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{' , '.join(items)}]")
+        | st.lists(st.tuples(st.sampled_from("vnxy"), inner), max_size=3).map(
+            lambda members: "{" + ",".join(f'"{name}" : {value}' for name, value in members) + "}"
+        )
+    ),
+    max_leaves=6,
+)
+MEMBERS = st.lists(st.tuples(BLANK, st.sampled_from("vnxyz"), BLANK, VALUES, BLANK), min_size=1, max_size=5)
+
+
+@given(MEMBERS)
+def test_a_member_dropped_by_its_one_place_leaves_the_bytes_that_reading_them_all_leaves(
+    members: list[tuple[str, str, str, str, str]],
+) -> None:
+    text = "{" + ",".join(f'{a}"{name}"{b}: {value}{c}' for a, name, b, value, c in members) + "} "
+    value = json.loads(text)
+    ours = [name for name in value if name in "vn"]
+    without = _without_members(text, ours)
+    assert json.loads(without) == {name: one for name, one in value.items() if name not in ours}
+    if ours:
+        assert without == _kept_members(text, frozenset(ours))
+
+
+def test_a_collision_too_deep_to_be_read_is_refused() -> None:
+    deep = b'{"n": 1, "a": ' + b"[" * 1000 + b"]" * 1000 + b"}"
+    with pytest.raises(BodyInvalid, match="deep"):
+        merge_body(BODY, JSON, deep.replace(b'"a"', b'"version"'))
