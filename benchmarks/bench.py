@@ -20,6 +20,7 @@ PATH = "/v1/users/42?page=2"
 FILES = {"100k": 100 * 1024, "10m": 10 * 1024 * 1024, "2g": 2 * 1024 * 1024 * 1024}
 PROVIDER_SECONDS = 0.3
 HERE = Path(__file__).parent
+SOURCES = HERE.parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,10 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """One run's surroundings. `port`, `tls_port` and `sink_port` are the services that contenders forward to."""
+    """One run's surroundings. `port`, `tls_port` and `sink_port` are the services that contenders forward to.
+
+    `site` is where the gateway's code stands: the sources, or the folder of `make fast`.
+    """
 
     work: Path
     pace: Pace
@@ -46,6 +50,7 @@ class Bench:
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
     sink_port: int = field(default_factory=free_port)
+    site: Path = SOURCES
     is_quiet: bool = False
 
     @property
@@ -67,7 +72,13 @@ class Bench:
     def home(self) -> Home:
         """The gateway's directory, made when it is first needed; each start gets a copy."""
         return Home.make(
-            self.work / "home", origin=self.origin, tls=self.tls_origin, sink=self.sink, token=TOKEN, ca=self.ca
+            self.work / "home",
+            origin=self.origin,
+            tls=self.tls_origin,
+            sink=self.sink,
+            token=TOKEN,
+            ca=self.ca,
+            site=self.site,
         )
 
     def render(self, name: str, **values: object) -> Path:
@@ -87,7 +98,7 @@ class Bench:
 
 
 @contextmanager
-def prepared(pace: Pace, *, is_quiet: bool = False) -> Iterator[Bench]:
+def prepared(pace: Pace, *, site: Path = SOURCES, is_quiet: bool = False) -> Iterator[Bench]:
     """Make the folder, start the services, and take everything away at the end."""
     with ExitStack() as stack:
         work = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
@@ -97,7 +108,7 @@ def prepared(pace: Pace, *, is_quiet: bool = False) -> Iterator[Bench]:
         for name, size in FILES.items():
             with (work / "files" / name).open("wb") as file:
                 file.truncate(size)  # sparse: reading it costs no disk
-        bench = Bench(work=work, pace=pace, ca=write_certificates(work), is_quiet=is_quiet)
+        bench = Bench(work=work, pace=pace, ca=write_certificates(work), site=site, is_quiet=is_quiet)
         conf = bench.render("upstream.conf", port=bench.port, tls_port=bench.tls_port)
         nginx = [str(find("nginx")), "-p", str(work), "-c", str(conf)]
         stack.enter_context(running(nginx, cpus=(LOAD_CPU,), log=work / "upstream.log", ready=bench.port))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import record, report
-from benchmarks.bench import Pace, prepared
+from benchmarks.bench import SOURCES, Pace, prepared
 from benchmarks.document import write_document
 from benchmarks.figures import Outcome
 from benchmarks.goals import Word
@@ -58,7 +58,7 @@ def _measure(options: argparse.Namespace) -> int:
     if PROXY_CPU == LOAD_CPU:
         print("There is one processor: times are not worth much here.", file=sys.stderr)
     outcomes: dict[str, Outcome] = {}
-    with prepared(pace, is_quiet=options.quiet) as bench:
+    with prepared(pace, site=options.site.resolve(), is_quiet=options.quiet) as bench:
         for name in options.scenario:
             bench.say(f"\n{name}")
             outcomes[name] = SCENARIOS[name].run(bench)
@@ -99,5 +99,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep every sample; other scenarios in it stay")
     parser.add_argument("--document", type=Path, metavar="FILE", help="write docs/performance.md from such a file; end")
     parser.add_argument("--no-install", action="store_true", help="leave out the peers that aren't here")
+    parser.add_argument(
+        "--site", type=Path, default=SOURCES, metavar="DIR", help="the gateway of this folder, e.g. of `make fast`"
+    )
     parser.add_argument("--quiet", action="store_true", help="the tables alone")
     return parser.parse_args()

@@ -20,7 +20,6 @@ from benchmarks.contenders import Running
 from benchmarks.ports import free_port
 from benchmarks.processes import PROXY_CPU, environment, running
 
-ROOT = Path(__file__).parents[1]
 CLIENT = "bench"
 AUTHORITY = "gateway-ca.pem"
 NOT_PROXIED = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -61,14 +60,15 @@ Authorization = "Bearer {{{{ access_token }}}}"
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """A gateway's directory, and the token of a client that may use everything in it."""
+    """A gateway's directory, the token of a client that may use everything in it, and where its code stands."""
 
     folder: Path
     ca: Path
     token: str
+    site: Path
 
     @classmethod
-    def make(cls, folder: Path, *, origin: str, tls: str, sink: str, token: str, ca: Path) -> "Home":
+    def make(cls, folder: Path, *, origin: str, tls: str, sink: str, token: str, ca: Path, site: Path) -> "Home":
         """Make the directory with the connections `bench` (a header), `json` (and body fields), `storm` (a token)."""
         policies = folder / "policies"
         policies.mkdir(parents=True)
@@ -78,13 +78,13 @@ class Home:
         (policies / "storm.toml").write_text(OAUTH.format(sink=sink))
         key = folder / "api_key"
         key.write_text(token)
-        home = cls(folder=folder, ca=ca, token="")
+        home = cls(folder=folder, ca=ca, token="", site=site)
         for app in ("bench", "json"):
             home.command("connect", app, "--id", app, "--secret", f"api_key=@{key}")
         home.command("connect", "storm", "--id", "storm", "--secret", f"client_secret=@{key}")
         home.command("ca", "export", str(folder / AUTHORITY))
         client = home.command("clients", "create", CLIENT, "--connection", "*").strip()
-        return cls(folder=folder, ca=ca, token=client)
+        return cls(folder=folder, ca=ca, token=client, site=site)
 
     def command(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         """Run one `gateway …` command on it and return what it printed."""
@@ -104,13 +104,13 @@ class Home:
     def copy(self, folder: Path) -> "Home":
         """Return a copy in another folder."""
         shutil.copytree(self.folder, folder)
-        return Home(folder=folder, ca=self.ca, token=self.token)
+        return Home(folder=folder, ca=self.ca, token=self.token, site=self.site)
 
     @property
     def settings(self) -> dict[str, str]:
         """What differs from the defaults, as environment variables."""
         return {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(self.site),
             "SSL_CERT_FILE": str(self.ca),
             "GATEWAY_DATA_DIR": str(self.folder / "data"),
             "GATEWAY_POLICIES_DIR": str(self.folder / "policies"),

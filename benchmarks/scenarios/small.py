@@ -1,8 +1,9 @@
 """Small JSON answers over plain HTTP: the same request again and again, requests that all differ, and the entrances."""
 
+from dataclasses import replace
 from functools import partial
 
-from benchmarks.bench import PATH, TOKEN, Bench
+from benchmarks.bench import PATH, SOURCES, TOKEN, Bench
 from benchmarks.contenders import Running, fields_of, prove
 from benchmarks.figures import Outcome, Sample
 from benchmarks.gateway_under_test import gateway
@@ -24,9 +25,20 @@ end
 """  # noqa: E501 - a line of Lua
 
 
+INTERPRETED = "gateway, interpreted"
+
+
 def start(name: str, bench: Bench) -> Start:
-    """Return what starts a contender: the gateway or a peer."""
-    return partial(gateway, bench.home, bench.work) if name == "gateway" else partial(peer, name, bench)
+    """Return what starts a contender: the gateway, the same from its sources, or a peer."""
+    if name == "gateway":
+        return partial(gateway, bench.home, bench.work)
+    if name == INTERPRETED:
+        return partial(gateway, replace(bench.home, site=SOURCES), bench.work, name=name)
+    return partial(peer, name, bench)
+
+
+def _gateways(bench: Bench) -> tuple[str, ...]:
+    return ("gateway",) if bench.site == SOURCES else ("gateway", INTERPRETED)
 
 
 def _small(bench: Bench) -> Outcome:
@@ -35,7 +47,7 @@ def _small(bench: Bench) -> Outcome:
     def measure(one: Running, seconds: int) -> Sample:
         return under_load(one, Load(target=target, headers=one.headers), seconds=seconds, bench=bench)
 
-    names = ("gateway", "nginx", "envoy", "squid", "proxy.py", "mitmproxy")
+    names = (*_gateways(bench), "nginx", "envoy", "squid", "proxy.py", "mitmproxy")
     return in_turn(bench, {name: start(name, bench) for name in names}, lambda one: prove(one, target, TOKEN), measure)
 
 
@@ -46,7 +58,7 @@ def _varied(bench: Bench) -> Outcome:
         load = Load(target=f"{bench.origin}/varied/", headers=one.headers, script=script)
         return under_load(one, load, seconds=seconds, bench=bench)
 
-    starts = {name: start(name, bench) for name in ("gateway", "nginx", "envoy")}
+    starts = {name: start(name, bench) for name in (*_gateways(bench), "nginx", "envoy")}
     return in_turn(bench, starts, lambda one: prove(one, f"{bench.origin}/varied/users/1", TOKEN), measure)
 
 

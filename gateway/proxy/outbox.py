@@ -5,7 +5,7 @@ every single write and sleep again; written in a row, most of them find it awake
 in one turn are one write. Nothing waits longer than the turn lasts: no timer is involved.
 """
 
-import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import structlog
@@ -21,16 +21,16 @@ class Writer(Protocol):
 
 
 class Outbox:
-    """Who has something to send in this turn."""
+    """Who has something to send in this turn. `call_soon` is the loop's."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._call_soon = call_soon
         self._writers: list[Writer] = []
 
     def add(self, writer: Writer) -> None:
         """Have `flush` called at the end of this turn."""
         if not self._writers:
-            self._loop.call_soon(self._flush)
+            self._call_soon(self._flush)
         self._writers.append(writer)
 
     def _flush(self) -> None:

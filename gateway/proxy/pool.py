@@ -14,7 +14,7 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.tls import TlsLayer
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
 
-_MAX_IDLE_PER_ORIGIN = 128
+_MAX_IDLE_PER_ORIGIN = 1024  # for one connection id: as many as answer at a time on a busy server, for a minute
 
 
 class Pool:

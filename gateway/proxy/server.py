@@ -151,7 +151,7 @@ class ProxyServer:
         loop = asyncio.get_running_loop()
         timeouts, limits = settings.timeouts, settings.limits
         name = f"gateway-{gateway_id}".encode("ascii")
-        outbox = Outbox()
+        outbox = Outbox(loop.call_soon)
         pool = Pool(
             egress,
             outbox,

@@ -5,7 +5,7 @@ comes when no exchange waits for it ends the connection (14).
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
 from gateway.http.response import ResponseHead, ResponseInvalid
 from gateway.http.target import Origin
@@ -13,15 +13,22 @@ from gateway.proxy.answer_reader import AnswerReader
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.tls import Wire
 
-if TYPE_CHECKING:
-    from gateway.proxy.pool import Pool
-
 _FLUSH = 10.0  # seconds that a service has to take the last of what was sent to it
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
 PoolKey = tuple[str, Origin]
 """Whose connections may be shared: the same connection id's, to the same origin (http-rules.md 16)."""
+
+
+class Keeper(Protocol):
+    """Who keeps idle connections: the pool."""
+
+    def put(self, connection: "UpstreamConnection") -> None:
+        """Keep one for the next exchange."""
+
+    def gone(self, connection: "UpstreamConnection") -> None:
+        """Forget one that is lost."""
 
 
 class Receiver(Protocol):
@@ -68,7 +75,7 @@ class RawReceiver(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One HTTP/1.1 connection to a service, and the sink for a request's content."""
 
-    def __init__(self, key: PoolKey, pool: "Pool", outbox: Outbox, *, max_head: int) -> None:
+    def __init__(self, key: PoolKey, pool: "Keeper", outbox: Outbox, *, max_head: int) -> None:
         self.key = key
         self.used = False  # it has carried an exchange before this one
         self.idle_since = 0.0

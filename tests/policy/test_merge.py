@@ -265,7 +265,7 @@ def test_merged_json_is_ours_and_what_was_not_ours(members: list[tuple[str, obje
 
 
 BLANK = st.text(" \t\n\r", max_size=2)
-VALUES = st.recursive(
+TEXTS = st.recursive(
     st.sampled_from(["1", "-2.50e3", '"x"', '"version"', '"b,}"', '"\\u0041"', "null", '"é"']),
     lambda inner: (
         st.lists(inner, max_size=3).map(lambda items: f"[{' , '.join(items)}]")
@@ -275,7 +275,7 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-MEMBERS = st.lists(st.tuples(BLANK, st.sampled_from("vnxyz"), BLANK, VALUES, BLANK), min_size=1, max_size=5)
+MEMBERS = st.lists(st.tuples(BLANK, st.sampled_from("vnxyz"), BLANK, TEXTS, BLANK), min_size=1, max_size=5)
 
 
 @given(MEMBERS)

@@ -18,7 +18,14 @@ from gateway.proxy.pool import Pool
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
     egress = Egress(allow_networks=["127.0.0.0/8"])
-    yield Pool(egress, Outbox(), tls_timeout=5, idle_timeout=60, max_head=1000, count=lambda _: None)
+    yield Pool(
+        egress,
+        Outbox(asyncio.get_running_loop().call_soon),
+        tls_timeout=5,
+        idle_timeout=60,
+        max_head=1000,
+        count=lambda _: None,
+    )
     await egress.close()
 
 

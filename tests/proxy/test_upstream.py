@@ -7,6 +7,7 @@ import pytest
 
 from gateway.http.response import ResponseHead
 from gateway.http.target import origin_of
+from gateway.proxy.outbox import Outbox
 from gateway.proxy.tunnel import Joined
 from gateway.proxy.upstream import UpstreamConnection
 from tests.proxy.harness import OK
@@ -86,7 +87,7 @@ class Upstream:
         self.wire, self.pool = Wire(), KeptInPool()
         pool: Any = self.pool
         wire: Any = self.wire
-        outbox: Any = SimpleNamespace(add=lambda _: None)  # the test says when a turn of the loop ends
+        outbox = Outbox(lambda _flush: None)  # the test says when a turn of the loop ends
         self.connection = UpstreamConnection(("crm-ann", origin_of("http", "ok.test", 80)), pool, outbox, max_head=1000)
         self.connection.connection_made(wire)
         self.asker = Asker(self.connection)
