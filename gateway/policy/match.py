@@ -8,7 +8,6 @@ labels; what an origin comes to is remembered in a bounded dictionary, for this 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from gateway.http.target import Origin, Target, origin_of, served_path
 from gateway.policy.context import Context
@@ -22,7 +21,8 @@ _SHOWN = 3  # entries in a hint
 _MAX_COMPARED = 100  # entries that are compared for a hint
 
 
-class Allowed(NamedTuple):
+@dataclass(slots=True)  # not frozen, as `Target` is not
+class Allowed:
     """Go ahead. `rule` is the entry as written, `target` what to send (http may have become https)."""
 
     rule: str
@@ -80,7 +80,7 @@ class Matcher:
 
     def decide(self, method: str, target: Target, *, upgrade: bool = True) -> Decision:
         """Decide on one request. With `upgrade`, an http target that no http entry allows is tried as https."""
-        origin, path, _ = target
+        origin, path = target.origin, target.path
         rules = self._origins.get(origin) or self._resolve(origin)
         for exact, below, rule in rules.allow:
             if not exact or path == exact or path.startswith(below):

@@ -8,8 +8,10 @@ import asyncio
 import datetime as dt
 import sys
 from collections import deque
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import NamedTuple, TextIO
+from operator import attrgetter
+from typing import TextIO
 
 import orjson
 
@@ -18,7 +20,8 @@ _FLUSH_AT = 512  # lines
 _KEPT = 1_000  # newest entries that wait to be stored; the log has them all
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True)  # not frozen: one is made for each request
+class Entry:
     """One request. `at` is epoch seconds, `seconds` how long it took; `code` is empty where upstream answered."""
 
     at: float
@@ -38,7 +41,8 @@ class Entry(NamedTuple):
     refreshed: bool
 
 
-_AS_LOGGED = Entry._fields[1:]  # all but `at`, which the timestamp is made of
+_AS_LOGGED = tuple(field.name for field in fields(Entry) if field.name != "at")  # that is the timestamp
+_logged = attrgetter(*_AS_LOGGED)
 
 
 class AccessLog:
@@ -84,29 +88,26 @@ class AccessLog:
 
 
 def _json_line(entry: Entry) -> str:
-    values = dict(zip(_AS_LOGGED, entry[1:], strict=True))
+    values = dict(zip(_AS_LOGGED, _logged(entry), strict=True))
     values["seconds"] = round(entry.seconds, 6)
     record = {"event": "request", "timestamp": _stamp(entry.at), **values}
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def _plain_line(entry: Entry) -> str:
-    at, request_id, entrance, client, connection, _, method, origin, path, status, code, seconds, _, _, refreshed = (
-        entry
-    )
     return "%s %d %s %s %s%s connection=%s client=%s via=%s %.1fms %s%s\n" % (  # noqa: UP031 - quicker than f"{}"
-        _stamp(at),
-        status,
-        code or "-",
-        method,
-        origin,
-        path,
-        connection or "-",
-        client or "-",
-        entrance,
-        seconds * 1000,
-        request_id,
-        " refreshed" if refreshed else "",
+        _stamp(entry.at),
+        entry.status,
+        entry.code or "-",
+        entry.method,
+        entry.origin,
+        entry.path,
+        entry.connection or "-",
+        entry.client or "-",
+        entry.entrance,
+        entry.seconds * 1000,
+        entry.request_id,
+        " refreshed" if entry.refreshed else "",
     )
 
 

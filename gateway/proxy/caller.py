@@ -141,11 +141,6 @@ class CallerConnection(asyncio.Protocol):
 
     # What the parser tells it.
 
-    def on_message_begin(self) -> None:
-        """Begin a head."""
-        self._url, self._fields = b"", []
-        self._add_field = self._fields.append
-
     def on_url(self, url: bytes) -> None:
         """Gather the target."""
         self._url = self._url + url if self._url else url
@@ -200,6 +195,8 @@ class CallerConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """Take note that a request is complete."""
         self._header_bytes = 0
+        self._url, self._fields = b"", []
+        self._add_field = self._fields.append
         if self._content is None:
             return
         content, self._content = self._content, None

@@ -55,7 +55,7 @@ def outgoing_head(
     via: bytes,
 ) -> bytes:
     """Return the request line and the fields. `body` is the rewritten content, None: the caller's as it comes."""
-    origin, path, query = target
+    path, query = target.path, target.query
     if injection.query_suffix:
         query = merge_query(injection, query)
     names, lines = injection.header_names, injection.header_lines
@@ -68,7 +68,7 @@ def outgoing_head(
     return forwarded_head(
         head,
         request_target=path if query is None else f"{path}?{query}",
-        authority=origin.authority,
+        authority=target.origin.authority,
         content_length=head.content_length if body is None else len(body),
         drop=names,
         injected=lines + via,
