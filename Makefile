@@ -10,13 +10,13 @@ BENCH ?=
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 
-.PHONY: help demo test test-fast check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies
+.PHONY: help demo test test-fast check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions
 
 help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
 	@echo "make test    every test, on loopback alone"
 	@echo "make fast    the same gateway with its data plane as machine code, into .fast (needs a C compiler)"
-	@echo "make check   lint, format, types, layers, policies"
+	@echo "make check   lint, format, types, layers, policies, instructions of the pure parts"
 	@echo "make bench   the gateway beside Envoy, Squid, nginx, mitmproxy and proxy.py, in under five minutes"
 	@echo "make screenshots  a picture of each page, into screenshots/"
 	@echo "make format  put the code into its format"
@@ -29,7 +29,7 @@ test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(PYTEST)
 
 # Each by itself, so that `make -k check` tells everything at once.
-CHECKS := check-lint check-format check-types check-layers check-policies
+CHECKS := check-lint check-format check-types check-layers check-policies check-instructions
 check: $(CHECKS)
 
 $(CHECKS): $(VENV)/.dev
@@ -43,6 +43,8 @@ check-layers:
 	$(BIN)/lint-imports
 check-policies:
 	$(BIN)/gateway check policies/*.toml
+check-instructions:
+	@$(BIN)/python benchmarks/instructions.py
 
 # mypy's compiler takes the very files that Python runs. It works on a copy: what it leaves beside them would be used in
 # their place, whatever is edited afterwards.

@@ -11,6 +11,7 @@ from gateway.http.shape import NOTHING, Shape, Shapes
 _VERSIONS = frozenset({"1.0", "1.1"})
 _CHUNKED = b"chunked"
 _TRANSFER_ENCODING = frozenset({b"transfer-encoding"})
+_AUTHORIZATION = frozenset({b"authorization"})
 _DIGITS = frozenset(b"0123456789")
 _MAX_LENGTH_DIGITS = 18  # fits every 64-bit reader
 _NOT_TO_BE_NOMINATED = frozenset({b"host", b"content-length", b"transfer-encoding", b"via", b"content-type"})
@@ -180,7 +181,12 @@ class RequestHead:
 
     def names_with(self, shown: bytes) -> frozenset[bytes]:
         """Return the folded names of the fields that have these bytes in them."""
-        fields = zip(self.shape.folded, self.values, strict=True)
+        shape = self.shape
+        at = shape.authorization_at
+        here = self.values[at].count(shown) if at >= 0 else 0
+        if here and b"\n".join((*shape.folded, *self.values)).count(shown) == here:
+            return _AUTHORIZATION  # the usual place, and nowhere else
+        fields = zip(shape.folded, self.values, strict=True)
         return frozenset(folded for folded, value in fields if shown in value or shown in folded)
 
     def _value(self, at: int) -> bytes | None:

@@ -186,3 +186,18 @@ def test_long_names_are_not_remembered() -> None:
     head_of((b"x" * 65, b"1"), (b"y" * 64, b"1"))
     assert b"x" * 65 not in _remembered
     assert b"y" * 64 in _remembered
+
+
+@pytest.mark.parametrize(
+    ("headers", "names"),
+    [
+        ([(b"Authorization", b"Bearer gwc_t")], {b"authorization"}),
+        ([(b"Authorization", b"Bearer gwc_t"), (b"X_Copy", b"a gwc_t b")], {b"authorization", b"x-copy"}),
+        ([(b"Authorization", b"Basic abc"), (b"X-Api-Key", b"gwc_t")], {b"x-api-key"}),
+        ([(b"Authorization", b"gwc_t"), (b"Authorization", b"other")], {b"authorization"}),
+        ([(b"gwc_t", b"1"), (b"Authorization", b"gwc_t")], {b"authorization", b"gwc-t"}),
+        ([(b"Authorization", b"Basic abc"), (b"Accept", b"*/*")], set()),
+    ],
+)
+def test_every_field_that_shows_the_token_is_found(headers: list[tuple[bytes, bytes]], names: set[bytes]) -> None:
+    assert head_of(*headers).names_with(b"gwc_t") == names - {b"gwc-t"}
