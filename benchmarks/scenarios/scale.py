@@ -118,7 +118,7 @@ def _loads(bench: Bench, home: Home, size: Size) -> dict[str, Load]:
 def _filled(bench: Bench, size: Size) -> Home:
     """Make a gateway's directory of this size."""
     bench.say(f"  filling a store with {size.connections:,} connections under {size.policies:,} policies")
-    home = Home(folder=bench.work / f"scale-{size.connections}", ca=bench.ca, token="")
+    home = Home(folder=bench.work / f"scale-{size.connections}", ca=bench.ca, token="", site=bench.site)
     home.folder.mkdir()
     policy = POLICY.format(origin=bench.origin, tls=bench.tls_origin, sink=bench.sink) + HEADER
     done = subprocess.run(

@@ -9,6 +9,7 @@ blanks.
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import quote, unquote_plus
 
@@ -25,10 +26,12 @@ _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _FORM_CHARSETS = _UTF_8 | {"iso-8859-1", "latin1", "windows-1252"}  # ASCII's bytes mean ASCII; in IBM037 they would not
 _NAMES_OURS = re.compile(r"json|x-www-form-urlencoded", re.IGNORECASE)
 _DEEPEST = 900  # below what Python's reader takes in any version
+_USUAL = 64  # bytes of a Content-Type that is remembered
 _BLANKS = b" \t\n\r"  # RFC 8259 §2
 _BLANK = re.compile(r"[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _VALUES = json.JSONDecoder(parse_int=str, parse_float=str)  # what a number is worth doesn't matter, where it ends does
+_in_json = json.JSONEncoder(ensure_ascii=False).encode
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]')
 
 
@@ -106,6 +109,15 @@ def parameter_name(raw: str) -> str:
 
 
 def _media_type(field: bytes) -> tuple[str, str | None]:
+    return _usual_media_type(field) if len(field) <= _USUAL else _read_media_type(field)
+
+
+@lru_cache(maxsize=256)
+def _usual_media_type(field: bytes) -> tuple[str, str | None]:
+    return _read_media_type(field)
+
+
+def _read_media_type(field: bytes) -> tuple[str, str | None]:
     text = field.decode("latin-1")
     match = _MEDIA_TYPE.fullmatch(text)
     if match is None:
@@ -186,7 +198,7 @@ def _no_constant(name: str) -> None:
 def _without_members(text: str, names: list[str]) -> str:
     """Drop an object's members with these (decoded) names; the rest stays as it was, blanks and order too."""
     for name in names:
-        literal = json.dumps(name, ensure_ascii=False)
+        literal = _in_json(name)
         if "\\" in text or text.count(literal) > 1:  # it may be spelled in another way, or stand elsewhere too
             return _kept_members(text, frozenset(names))
         start, end = _span(text, text.index(literal))
