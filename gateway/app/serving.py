@@ -5,7 +5,6 @@ end within `timeouts.shutdown`; a second one ends at once. SIGHUP: the policies 
 """
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import structlog
 
 from gateway.app.chores import hear_of_changes, store_requests, watch_policies
 from gateway.app.compose import Gateway, open_gateway
+from gateway.app.loop import settle
 from gateway.errors import Refusal, StartError
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.server import ProxyServer
@@ -41,8 +41,7 @@ async def serve(settings: Settings, ready: Callable[[Running], None]) -> None:
     """Serve until a signal ends it; `ready` is called once both listeners answer. Raises `StartError`."""
     stop = asyncio.Event()
     async with running(settings) as now, signals(stop, now.gateway):
-        gc.collect()
-        gc.freeze()  # what was built to start with lives as long as we do: the collector need not walk it again
+        settle()
         ready(now)
         await stop.wait()
         log.info("gateway.stopping", grace=settings.timeouts.shutdown)

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 from gateway.app.compose import open_gateway
-from gateway.app.loop import run_on_uvloop
+from gateway.app.loop import run_on_uvloop, settle
 from gateway.app.serving import background, proxy_listener, signals, tasks
 from gateway.app.workers import READY
 from gateway.errors import GatewayError
@@ -38,6 +38,7 @@ async def work(settings: Settings) -> None:
         web = settings.web.listen
         gateway.own_listeners.update(((listen.host, listen.port), (web.host, web.port)))
         async with signals(stop, gateway):
+            settle()
             sys.stdout.buffer.write(READY)
             sys.stdout.buffer.flush()
             async with tasks(send_counts(gateway.metrics)):

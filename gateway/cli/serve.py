@@ -26,9 +26,6 @@ def serve(context: typer.Context) -> None:
 
 
 def _ready(now: "Running") -> None:
-    import gc
-
-    gc.enable()
     for line in greeting(now):
         sys.stdout.write(line + "\n")
     sys.stdout.flush()

@@ -23,6 +23,7 @@ from gateway.proxy.answers import refusal_bytes
 from gateway.proxy.content import Content
 from gateway.proxy.entrances import Tunnel, route_request
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.outbox import LARGE, send
 from gateway.proxy.tunnel import Joined, open_tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -212,20 +213,21 @@ class CallerConnection(asyncio.Protocol):
         if data and self.is_open and self._wire is not None:
             self._wire.write(data)
 
-    def relay(self, parts: list[bytes]) -> None:
-        """Send parts of an answer, together with whatever else comes in this turn of the loop."""
+    def relay(self, parts: list[bytes], size: int) -> None:
+        """Send parts of an answer, together with whatever else comes in this turn of the loop. `size` is theirs."""
         if not self._parts:
             self._outbox.add(self)
         self._parts += parts
+        if size > LARGE:
+            self.flush()
 
     def flush(self) -> None:
         """Send what was relayed."""
         if not self._parts:
             return
-        data = b"".join(self._parts)
-        self._parts.clear()
-        if data and self._wire is not None and not self._wire.is_closing():
-            self._wire.write(data)
+        parts, self._parts = self._parts, []
+        if self._wire is not None and not self._wire.is_closing():
+            send(self._wire, parts)
         if self._exchange is not None:
             self._extend(self._timeouts.idle)
 

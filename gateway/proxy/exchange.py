@@ -253,11 +253,11 @@ class Exchange:
             self._response_begun(head)
         if self._ended:
             return
-        if content:
-            self._received += sum(map(len, content))
+        size = sum(map(len, content))
+        self._received += size
         relay = self._relay
         if relay is not None:
-            self._caller.relay(relay.take(content, ended=ended))
+            self._caller.relay(relay.take(content, ended=ended), size)
         elif self._held is not None and not self._held.add(content) and self._upstream is not None:
             self._upstream.pause_reading()
         if ended:
@@ -403,7 +403,7 @@ class Exchange:
         if self._relay is None:
             return
         ended = self._upstream is None and not held.cut_off
-        self._caller.relay(self._relay.take(held.pieces, ended=ended))
+        self._caller.relay(self._relay.take(held.pieces, ended=ended), held.size)
         if held.cut_off:
             self._cut()
         elif ended:

@@ -2,7 +2,8 @@
 
 A turn brings what many sockets have to say. Were each answered at once, the process at the other end would wake for
 every single write and sleep again; written in a row, most of them find it awake, and a head and its content that came
-in one turn are one write. Nothing waits longer than the turn lasts: no timer is involved.
+in one turn are one write. Nothing waits longer than the turn lasts: no timer is involved. What is large doesn't wait at
+all: the next connection's would drive it out of the processor's cache, and all of a turn's together would take memory.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import Protocol
 
 import structlog
 
+LARGE = 16 * 1024
+"""Bytes that are sent at once."""
 _log = structlog.get_logger("gateway.proxy")
 
 
@@ -18,6 +21,24 @@ class Writer(Protocol):
 
     def flush(self) -> None:
         """Send it."""
+
+
+class Sends(Protocol):
+    """What sends: a transport, or TLS."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+
+    def writelines(self, list_of_data: list[bytes]) -> None:
+        """Send pieces, in a row."""
+
+
+def send(wire: Sends, parts: list[bytes]) -> None:
+    """Send pieces as one write: what is large isn't copied for that."""
+    if len(parts) > 1 and len(parts[-1]) > LARGE:
+        wire.writelines(parts)
+    else:
+        wire.write(b"".join(parts))
 
 
 class Outbox:

@@ -17,6 +17,7 @@ class Wire(Protocol):
     """What a protocol of ours needs of the transport below it: a socket's, or TLS."""
 
     def write(self, data: bytes) -> None: ...  # noqa: D102 - as asyncio.Transport
+    def writelines(self, list_of_data: list[bytes]) -> None: ...  # noqa: D102
     def write_eof(self) -> None: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
     def abort(self) -> None: ...  # noqa: D102
@@ -102,6 +103,10 @@ class TlsLayer(asyncio.Protocol):
             self.abort()
         else:
             self._flush()
+
+    def writelines(self, list_of_data: list[bytes]) -> None:
+        """Encrypt and send pieces."""
+        self.write(b"".join(list_of_data))
 
     def write_eof(self) -> None:
         """Say that no more comes (close_notify); reading goes on."""

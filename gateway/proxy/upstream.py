@@ -10,7 +10,7 @@ from typing import Protocol, cast
 from gateway.http.response import ResponseHead, ResponseInvalid
 from gateway.http.target import Origin
 from gateway.proxy.answer_reader import AnswerReader
-from gateway.proxy.outbox import Outbox
+from gateway.proxy.outbox import LARGE, Outbox, send
 from gateway.proxy.tls import Wire
 
 _FLUSH = 10.0  # seconds that a service has to take the last of what was sent to it
@@ -118,11 +118,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Send what was written in this turn of the loop."""
-        data = b"".join(self._parts)
-        self._parts.clear()
+        parts, self._parts = self._parts, []
         self._asked = True
-        if data and self.wire is not None and not self.wire.is_closing():
-            self.wire.write(data)
+        if parts and self.wire is not None and not self.wire.is_closing():
+            send(self.wire, parts)
 
     def release(self) -> None:
         """End the exchange: back into the pool, or closed.
@@ -255,3 +254,5 @@ class UpstreamConnection(asyncio.Protocol):
         if not self._parts:
             self._outbox.add(self)
         self._parts.append(data)
+        if len(data) > LARGE:
+            self.flush()
