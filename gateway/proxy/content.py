@@ -61,6 +61,10 @@ class Content:
         else:
             self._resume()
 
+    def keep_at_most(self, size: int) -> None:
+        """Keep no more than so many bytes for a replay."""
+        self._keep = min(self._keep, size)
+
     def stop(self) -> None:
         """Let what still comes go nowhere, and keep none of it."""
         self._sink = _NOWHERE

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _UNAUTHORIZED = 401
 _PROXY_AUTHENTICATION_REQUIRED = 407
+_LOST_AT_MOST = 64 * 1024
+"""Bytes that go into an idle connection before it says that it was closed: no 401 will ask for more of them again."""
 _Args = TypeVarTuple("_Args")
 
 
@@ -235,6 +237,8 @@ class Exchange:
             connection.write_content(body)
             connection.end_content()
         elif content is not None:
+            if not live.refreshable:
+                content.keep_at_most(_LOST_AT_MOST)
             connection.begin_content(chunked=head.content_length is None)
             content.flow_to(connection)
 
