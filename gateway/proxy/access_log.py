@@ -16,7 +16,7 @@ from typing import TextIO
 import orjson
 
 _FLUSH_EVERY = 0.25  # seconds
-_FLUSH_AT = 512  # lines
+_FLUSH_AT = 32  # lines: more at a time would hold up the request that comes then
 _KEPT = 1_000  # newest entries that wait to be stored; the log has them all
 
 
