@@ -182,7 +182,9 @@ def _parts() -> dict[str, Callable[[], object]]:
         reader.feed(raw)
         return reader.take()
 
-    answer = read_response_head(status=200, reason=b"OK", version="1.1", fields=answered, method="GET", cookies=False)
+    answer = read_response_head(
+        status=200, reason=b"OK", version=lambda: "1.1", fields=answered, method="GET", cookies=False
+    )
     return {
         "target": lambda: parse_target(url),
         "match": lambda: matcher.decide("POST", target),

@@ -1,6 +1,7 @@
 """A response's head: read once, relayed with our own framing (RFC 9112 §6.3, RFC 9110 §7.6, §15)."""
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 
 from gateway.http.fields import Fields, Role, nominated
@@ -107,7 +108,7 @@ class ResponseHead:
             return b"Transfer-Encoding: chunked\r\n"
         return b"" if self._described is None else b"Content-Length: %d\r\n" % self._described
 
-    def read(self, *, version: str, method: str, cookies: bool) -> None:
+    def read(self, *, version: Callable[[], str], method: str, cookies: bool) -> None:
         """Read what the values say. Raises `ResponseInvalid`."""
         shape, values, status = self.shape, self.values, self.status
         if not cookies:
@@ -118,7 +119,7 @@ class ResponseHead:
         if shape.length_at >= 0:
             self.content_length = self._described = _length(values[shape.length_at])
         elif shape.chunked_at >= 0:
-            _check_chunked(values[shape.chunked_at], version)
+            _check_chunked(values[shape.chunked_at], version())
             self.chunked = True
         if method == "HEAD" or status in _NO_CONTENT or self.informational:
             self.content_length, self.chunked = 0, False
@@ -127,9 +128,12 @@ class ResponseHead:
 
 
 def read_response_head(
-    *, status: int, reason: bytes, version: str, fields: Fields, method: str, cookies: bool
+    *, status: int, reason: bytes, version: Callable[[], str], fields: Fields, method: str, cookies: bool
 ) -> ResponseHead:
-    """Read a parsed head. `cookies` lets Set-Cookie through. Raises `ResponseInvalid`."""
+    """Read a parsed head. `cookies` lets Set-Cookie through; `version` is asked only where it matters.
+
+    Raises `ResponseInvalid`.
+    """
     shape, values = _shapes.of(fields)
     if reason not in _STANDARD_REASONS and not _PRINTABLE.fullmatch(reason):
         reason = _PHRASES.get(status, b"")

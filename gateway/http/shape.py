@@ -75,10 +75,8 @@ class Shapes(Generic[_S]):
 
     def of(self, fields: Fields) -> tuple[_S, list[bytes]]:
         """Return the shape of these fields, and their values. Raises what making one raises: it isn't remembered."""
-        if not fields:
-            return self._kind(()), []
-        names, values = zip(*fields)  # noqa: B905 - pairs
-        return self._known.get(names) or self._add(names), list(values)
+        names = tuple([name for name, _ in fields])
+        return self._known.get(names) or self._add(names), [value for _, value in fields]
 
     def __len__(self) -> int:
         return len(self._known)

@@ -112,8 +112,12 @@ def _plain_line(entry: Entry) -> str:
 
 
 def _stamp(at: float) -> str:
-    second = int(at)
-    return "%s.%03d+00:00" % (_second(second), (at - second) * 1000)  # noqa: UP031 - as above
+    return _millisecond(int(at * 1000))
+
+
+@lru_cache(maxsize=2)
+def _millisecond(at: int) -> str:
+    return f"{_second(at // 1000)}.{at % 1000:03d}+00:00"
 
 
 @lru_cache(maxsize=2)

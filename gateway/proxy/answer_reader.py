@@ -107,7 +107,7 @@ class AnswerReader:
         self._head = head = read_response_head(
             status=parser.get_status_code(),
             reason=self._reason,
-            version=parser.get_http_version(),
+            version=parser.get_http_version,
             fields=fields,
             method=self._method,
             cookies=self._cookies,

@@ -11,10 +11,9 @@ from gateway.store.log_pages import LIMIT, read_page
 from gateway.store.rows import Page, RequestRow
 from gateway.store.tables import requests
 
-
 _COLUMNS = tuple(column.name for column in requests.columns if column.name != "id")
 _values = attrgetter(*_COLUMNS)
-_INSERT_SQLITE = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES "
+_INSERT_SQLITE = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - our own columns
 _PLACES = f"({', '.join('?' * len(_COLUMNS))})"
 _AT_ONCE = 250
 
@@ -38,7 +37,9 @@ class Requests:
                     text = f"{_INSERT_SQLITE}{', '.join([_PLACES] * len(some))}"
                     await connection.exec_driver_sql(text, tuple(chain.from_iterable(map(_values, some))))
             else:
-                await connection.execute(requests.insert(), [dict(zip(_COLUMNS, _values(row))) for row in rows])
+                await connection.execute(
+                    requests.insert(), [dict(zip(_COLUMNS, _values(row), strict=True)) for row in rows]
+                )
 
     async def list(
         self,

@@ -16,7 +16,7 @@ def head_of(
     return read_response_head(
         status=status,
         reason=reason,
-        version=version,
+        version=lambda: version,
         fields=list(headers),
         method=method,
         cookies=cookies,
