@@ -157,7 +157,7 @@ def _parts() -> dict[str, Callable[[], object]]:
     body = json.dumps({"customer": "Ann Example", "version": "v1", "rows": rows}).encode()
     matcher = Matcher.compile(Allow(urls=("example.com",)), {})
     target = parse_target(url)
-    reader, scrubber = AnswerReader(max_head=65_536), Scrubber((token,))
+    reader, scrubber = AnswerReader(max_head=65_536, informed=lambda _: None), Scrubber((token,))
 
     def read_head() -> object:
         return read_request_head(
@@ -178,7 +178,7 @@ def _parts() -> dict[str, Callable[[], object]]:
         )
 
     def read_answer() -> object:
-        reader.begin(method="GET", cookies=False, informed=lambda _: None)
+        reader.begin(method="GET", cookies=False)
         reader.feed(raw)
         return reader.take()
 

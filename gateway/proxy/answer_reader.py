@@ -15,11 +15,10 @@ _SWITCHING_PROTOCOLS = 101
 
 
 class AnswerReader:
-    """The answers on one connection, one after another."""
+    """The answers on one connection, one after another. `informed` is told of each 1xx that comes before one."""
 
     _method: str
     _cookies: bool
-    _informed: Callable[[ResponseHead], None]
     _reason: bytes
     _fields: Fields
     _add_field: Callable[[tuple[bytes, bytes]], None]
@@ -28,15 +27,15 @@ class AnswerReader:
     _head_bytes: int
     _fed: int
 
-    def __init__(self, *, max_head: int) -> None:
-        self._max_head = max_head
+    def __init__(self, *, max_head: int, informed: Callable[[ResponseHead], None]) -> None:
+        self._max_head, self._informed = max_head, informed
         self._parser = httptools.HttpResponseParser(self)
         self._content: list[bytes] = []
-        self.begin(method="", cookies=False, informed=_ignore)
+        self.begin(method="", cookies=False)
 
-    def begin(self, *, method: str, cookies: bool, informed: Callable[[ResponseHead], None]) -> None:
-        """Begin with the answer to a new request. `informed` is told of each 1xx that comes before it."""
-        self._method, self._cookies, self._informed = method, cookies, informed
+    def begin(self, *, method: str, cookies: bool) -> None:
+        """Begin with the answer to a new request."""
+        self._method, self._cookies = method, cookies
         self._keep_alive = self._surplus = self._ended = False
         self._begin_head()
 

@@ -31,6 +31,7 @@ from gateway.vault import Vault
 _SWEEP_EVERY = 0.5  # seconds
 _POOL_IDLE = 60.0  # seconds: most services close an idle connection after this or more
 _BACKLOG = 4096
+_EIGHT_DIGITS = 0x10000000  # the first number with so many: all ids are of one length
 _log = structlog.get_logger("gateway.proxy")
 
 
@@ -237,5 +238,5 @@ class ProxyServer:
 def _request_ids() -> Callable[[], str]:
     """Return a source of request ids: cheap, and unique over processes and restarts."""
     prefix = secrets.token_hex(6)
-    numbers = count(secrets.randbelow(1 << 20))
-    return lambda: f"{prefix}{next(numbers):08x}"
+    numbers = count(_EIGHT_DIGITS + secrets.randbelow(1 << 20)).__next__
+    return lambda: prefix + hex(numbers())[2:]  # noqa: FURB116 - a third of what a format costs

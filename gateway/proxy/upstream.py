@@ -82,7 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.wire: Wire | None = None
         self._pool, self._outbox = pool, outbox
         self._parts: list[bytes] = []  # of a request, until the end of the loop's turn
-        self._reader = AnswerReader(max_head=max_head)
+        self._reader = AnswerReader(max_head=max_head, informed=self._informed)
         self._receiver: Receiver | None = None
         self._raw: RawReceiver | None = None  # after a 101
         self._chunked = False
@@ -98,7 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Send a request's head."""
         self._receiver = receiver
         self._asked = self._answered = self._reusable = self._unsent = False
-        self._reader.begin(method=method, cookies=cookies, informed=receiver.response_informed)
+        self._reader.begin(method=method, cookies=cookies)
         self._write(head)
 
     def begin_content(self, *, chunked: bool) -> None:
@@ -238,6 +238,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._reusable = self._reader.reusable
         if receiver is not None:
             receiver.response_received(head, content, ended=ended)
+
+    def _informed(self, head: ResponseHead) -> None:
+        if self._receiver is not None:
+            self._receiver.response_informed(head)
 
     def _switched(self, early: bytes) -> None:
         head, receiver = self._reader.head, self._receiver

@@ -27,6 +27,8 @@ async def keyring_from_store(store: Store, master: bytes, now: float) -> Keyring
 
 async def _first_key(store: Store, master: bytes, now: float) -> tuple[DataKeyRow, ...]:
     if await store.meta.get(CANARY) is not None:
+        if rows := await store.keys.all():
+            return rows  # another process, which started beside this one, has made both since we looked
         raise _refused(KeyringError("the store has a canary and no data keys"))
     try:
         row = DataKeyRow(id=1, wrapped=wrap(master, 1, create_data_key()), created_at=now)

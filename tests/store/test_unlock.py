@@ -74,3 +74,18 @@ async def test_starts_at_once_agree_on_one_key(store: Store):
     rings = await asyncio.gather(*(keyring_from_store(store, MASTER, 1.0) for _ in range(8)))
     blob = rings[0].seal(b"token", **HERE)
     assert all(ring.open(blob, **HERE) == b"token" for ring in rings)
+
+
+async def test_a_key_that_another_process_makes_right_then_is_the_key(store, monkeypatch):
+    """Both may appear between our look for keys and our look for the canary: that store has lost nothing."""
+    theirs = await keyring_from_store(store, MASTER, now=1.0)
+    every, looks = store.keys.all, []
+
+    async def none_at_first():
+        looks.append(1)
+        return () if len(looks) == 1 else await every()
+
+    monkeypatch.setattr(store.keys, "all", none_at_first)
+    ours = await keyring_from_store(store, MASTER, now=1.0)
+    place = {"table": "t", "column": "c", "row": "1"}
+    assert ours.open(theirs.seal(b"x", **place), **place) == b"x"
