@@ -1,4 +1,5 @@
-# The gateway as an image: no compiler inside, no root, and a root filesystem that may be read-only.
+# The gateway as an image: its data plane compiled, no compiler left inside, no root, and a root filesystem that may be
+# read-only.
 #
 #   docker build -t connection-gateway .
 #   docker run --read-only --tmpfs /tmp -v gateway-data:/data -p 127.0.0.1:8080:8080 -p 127.0.0.1:8081:8081 connection-gateway
@@ -7,11 +8,12 @@
 # volume starts with the policies that are in the image; into a directory of your own that you mount there, copy them.
 
 FROM python:3.13-slim AS build
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 RUN python -m venv /opt/gateway
 COPY pyproject.toml README.md ./
 COPY gateway gateway
-RUN /opt/gateway/bin/pip install --no-cache-dir ".[postgres]"
+RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=1 /opt/gateway/bin/pip install --no-cache-dir ".[postgres]"
 
 FROM python:3.13-slim
 COPY policies /data/policies

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.proxy.content import Collector, Content
 from tests.proxy.harness import OK, Caller, Gateway, read_message
 
 REFUSED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\nagain"
@@ -90,3 +91,28 @@ async def test_what_goes_into_the_body_is_rendered_anew_for_the_replay(gateway: 
     assert (await caller.ask(gateway.request("POST", headers=headers, content=content))).endswith(b"ok")
     assert b"tok_abcdefgh" in gateway.service.requests[0]
     assert gateway.service.requests[1].endswith(b'{"a": 1,"key":"tok_renewed"}')
+
+
+@pytest.mark.parametrize(("refreshable", "replayed"), [(True, True), (False, False)])
+async def test_a_large_body_is_kept_where_a_401_may_ask_for_it_again_and_not_elsewhere(
+    gateway: Gateway, caller: Caller, *, refreshable: bool, replayed: bool
+) -> None:
+    live = gateway.connect(refreshable=refreshable)
+    gateway.vault.refreshed = lambda _: live
+    gateway.service.script = [REFUSED, OK]
+    content = bytes(100 * 1024)
+    answer = await caller.ask(
+        gateway.request("POST", headers=b"Content-Length: %d\r\n" % len(content), content=content)
+    )
+    assert answer.startswith(b"HTTP/1.1 200" if replayed else b"HTTP/1.1 401")
+    assert gateway.vault.refreshes == int(replayed)
+
+
+def test_what_is_kept_of_a_body_is_forgotten_once_it_is_over_the_limit() -> None:
+    content = Content(keep=1_000_000, pause=lambda: None, resume=lambda: None)
+    content.keep_at_most(10)
+    content.flow_to(Collector(limit=100, done=lambda _: None))
+    content.feed(b"x" * 10)
+    assert content.replayable
+    content.feed(b"x")
+    assert not content.replayable

@@ -152,3 +152,17 @@ async def test_when_both_halves_of_a_pipe_have_ended_what_was_sent_still_goes_ou
     joined.caller_lost()
     assert upstream.wire.closed_politely
     assert not upstream.wire.closed
+
+
+def test_what_comes_before_the_request_has_left_is_no_answer_to_it() -> None:
+    """Bytes that were on their way already must not be taken for what this exchange asked for."""
+    upstream = Upstream()
+    upstream.connection.data_received(OK)
+    assert upstream.kept
+    next_one = Asker(upstream.connection)
+    upstream.connection.ask(next_one, method="GET", head=b"next", cookies=False)
+    upstream.connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+    assert next_one.failed == "it spoke before it was asked"
+    assert upstream.wire.closed
+    upstream.connection.flush()
+    assert upstream.wire.written == b"head"
