@@ -14,9 +14,12 @@ the exchange to the caller.
     admission    who is calling, and may they use that connection
     relay        how an answer goes back: framing, scrubbing, Location
     content      a request's content on its way, kept while it may be needed again
+    answer_reader
+                 what a service sends, cut into answers
     upstream     one connection to a service
     pool         the idle ones, and the way to new ones
     tunnel       what happens behind a CONNECT's 200, and behind a 101
+    outbox       what is written in one turn of the loop goes out at its end
     tls          TLS over any transport, either side
     certs        the gateway's own certificate authority
     answers      refusals as bytes
