@@ -9,7 +9,7 @@ PostgreSQL: reads are single statements in autocommit, writes are READ COMMITTED
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, event
@@ -21,6 +21,7 @@ from gateway.store.transaction import Transaction
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
 POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
 CONNECT_SECONDS = 10.0  # PostgreSQL: asyncpg's own default is a minute, in which everybody waits
+CLOSE_SECONDS = 5.0  # a step on SQLite takes milliseconds; who is stuck isn't waited for
 _WRITES = "gateway_writes"
 
 
@@ -33,6 +34,7 @@ class Database:
         reading: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._reader = self._engine.execution_options(**reading)
         self._writer = self._engine.execution_options(**{_WRITES: True})
+        self._in_use, self._idle = 0, asyncio.Event()
         self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
 
     @asynccontextmanager
@@ -56,14 +58,25 @@ class Database:
     @asynccontextmanager
     async def _using(self, engine: AsyncEngine) -> AsyncIterator[Transaction]:
         transaction = Transaction(engine.connect(), is_sqlite=self.is_sqlite)
+        self._in_use += 1
         try:
             await transaction.begin()
             yield transaction
         finally:
-            await transaction.end()
+            try:
+                await transaction.end()
+            finally:
+                self._in_use -= 1
+                if not self._in_use:
+                    self._idle.set()
 
     async def close(self) -> None:
-        """Close every connection that is not in use."""
+        """Close every connection, when what runs on it has come to its end: one that is given back later stays open."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._in_use:
+                    self._idle.clear()
+                    await self._idle.wait()
         await self._engine.dispose()
 
 

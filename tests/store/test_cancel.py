@@ -2,6 +2,8 @@
 
 import asyncio
 
+from sqlalchemy import select
+
 from gateway.store import Store
 from tests.store.samples import a_connection
 
@@ -30,3 +32,26 @@ async def test_writes_that_are_cancelled_while_they_wait_leave_no_connection_beh
     async with asyncio.timeout(5):
         await asyncio.gather(*(store.connections.insert(a_connection(f"c{number}")) for number in range(20)))
     assert await store.connections.count() == 20
+
+
+async def test_a_store_that_is_closed_waits_for_what_runs_on_it(store_url: str):
+    """A connection that is given back to a closed store would stay open, its thread too."""
+    store = await Store.open(store_url, migrate=True)
+    steps: list[str] = []
+    reading, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async with store.database.read() as connection:
+            reading.set()
+            await go_on.wait()
+            await connection.execute(select(1))
+            steps.append("read")
+
+    reader = asyncio.create_task(read())
+    await reading.wait()
+    closing = asyncio.create_task(store.close())
+    closing.add_done_callback(lambda _: steps.append("closed"))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(reader, closing)
+    assert steps == ["read", "closed"]
