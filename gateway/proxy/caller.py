@@ -174,6 +174,9 @@ class CallerConnection(asyncio.Protocol):
         except RequestRejected as error:
             self._halt(Refusal(code="request_rejected", detail=str(error)))
             return
+        if head.content_length != 0 and head.method != "CONNECT" and parser.should_upgrade():
+            self._halt(_upgrade_with_content())
+            return
         self._head = head
         if head.content_length != 0:
             self._content = Content(
@@ -490,6 +493,12 @@ def _drop(_field: tuple[bytes, bytes]) -> None:
 
 def _is_loopback(peer: object) -> bool:
     return isinstance(peer, tuple) and bool(peer) and ip_address(peer[0].partition("%")[0]).is_loopback
+
+
+def _upgrade_with_content() -> Refusal:
+    """Refuse it: llhttp ends it at its head, and the service would take the next request for its content."""
+    detail = "A request that offers an Upgrade has no content here."
+    return Refusal(code="request_rejected", detail=detail, hint="Send it without Upgrade; HTTP/1.1 is spoken here.")
 
 
 def _headers_too_large(how: str) -> Refusal:

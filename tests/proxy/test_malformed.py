@@ -33,6 +33,9 @@ CASES = {
     "underscore TE": b"Transfer_Encoding: chunked\r\n",
     "nominated Host": b"Connection: host\r\n",
     "nominated CL": b"Connection: content-length\r\nContent-Length: 3\r\n",
+    "CL behind an Upgrade": b"Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n",
+    "TE behind an Upgrade": b"Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n",
+    "CL behind an h2c": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nContent-Length: 3\r\n",
     "expectation": b"Expect: a-miracle\r\n",
 }
 
