@@ -8,7 +8,7 @@ with a place for each value. Values are read anew in every message.
 How many shapes are remembered, and how long, is bounded: names are the caller's choice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 from typing import ClassVar, Generic, TypeVar
 
@@ -16,7 +16,8 @@ from gateway.http.fields import Fields, Role, read_name
 
 NOTHING: frozenset[bytes] = frozenset()
 _MAX_SHAPES = 1024
-_MAX_NAMES = 2048  # bytes of names in a shape that is remembered
+_MAX_NAMES = 128  # in a shape that is remembered, or in a set of those that are dropped from it
+_MAX_BYTES = 2048  # of all these names together
 _MAX_TEMPLATES = 16  # of a shape: one for each set of names that an injection replaces
 
 Template = tuple[bytes, Callable[[Sequence[bytes]], bytes | tuple[bytes, ...]]]
@@ -35,9 +36,10 @@ class Shape:
         read = [read_name(name) for name in names]
         self.names = names
         self.folded = tuple(name.folded for name in read)
-        self.places: dict[Role, tuple[int, ...]] = {}
+        places: dict[Role, list[int]] = {}
         for at, name in enumerate(read):
-            self.places[name.role] = (*self.places.get(name.role, ()), at)
+            places.setdefault(name.role, []).append(at)
+        self.places = {role: tuple(found) for role, found in places.items()}
         self._kept = tuple(at for at, name in enumerate(read) if name.role not in self.ends_here)
         self._templates: dict[frozenset[bytes], Template] = {}
 
@@ -57,9 +59,10 @@ class Shape:
         kept = [at for at in self._kept if self.folded[at] not in drop]
         text = b"".join(self.names[at].replace(b"%", b"%%") + b": %b\r\n" for at in kept)
         template: Template = (text, itemgetter(*kept) if kept else _no_values)
-        if len(self._templates) >= _MAX_TEMPLATES:
-            self._templates.clear()
-        self._templates[drop] = template
+        if _is_small(drop):  # a `Connection` can nominate as many names as a head has room for
+            if len(self._templates) >= _MAX_TEMPLATES:
+                self._templates.clear()
+            self._templates[drop] = template
         return template
 
 
@@ -83,11 +86,15 @@ class Shapes(Generic[_S]):
 
     def _add(self, names: tuple[bytes, ...]) -> _S:
         shape = self._kind(names)
-        if sum(map(len, names)) <= _MAX_NAMES:
+        if _is_small(names):
             if len(self._known) >= _MAX_SHAPES:
                 self._known.clear()
             self._known[names] = shape
         return shape
+
+
+def _is_small(names: Collection[bytes]) -> bool:
+    return len(names) <= _MAX_NAMES and sum(map(len, names)) <= _MAX_BYTES
 
 
 def _no_values(_values: Sequence[bytes]) -> tuple[bytes, ...]:

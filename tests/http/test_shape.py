@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.http.fields import Fields
 from gateway.http.request import RequestRejected, RequestShape, read_request_head
 from gateway.http.shape import _MAX_NAMES, _MAX_SHAPES, _MAX_TEMPLATES, NOTHING, Shape, Shapes
 
@@ -75,3 +76,32 @@ def test_a_head_read_before_does_not_change_the_next_of_its_shape() -> None:
     with pytest.raises(RequestRejected):
         read(b"3, 3", b"close")
     assert read(b"7", b"close") == (7, frozenset())
+
+
+def shape_of(fields: Fields) -> Shape:
+    shape, _values = Shapes(Shape).of(fields)
+    return shape
+
+
+@pytest.mark.timeout(3)
+def test_a_head_of_very_many_fields_is_read_in_a_time_that_grows_with_their_number() -> None:
+    assert len(shape_of([(b"a", b"")] * 100_000).folded) == 100_000
+
+
+def test_a_head_of_many_fields_is_not_remembered() -> None:
+    shapes = Shapes(Shape)
+    shapes.of([(b"a", b"")] * 128)
+    shapes.of([(b"b", b"")] * 129)
+    shapes.of([(b"c" * 2049, b"")])
+    assert len(shapes) == 1
+
+
+def test_as_many_names_as_a_connection_field_can_nominate_are_dropped_and_not_remembered() -> None:
+    """Else each answer of a service could leave as much as a head's limit in the memory, and more."""
+    shape = shape_of([(b"X-Hop", b"1"), (b"X-Kept", b"2")])
+    nominated = frozenset({b"x-hop", *(b"%d" % number for number in range(10_000))})
+    text, _pick = shape.template(nominated)
+    assert text == b"X-Kept: %b\r\n"
+    assert nominated not in shape._templates
+    shape.template(frozenset({b"x-hop"}))
+    assert frozenset({b"x-hop"}) in shape._templates
