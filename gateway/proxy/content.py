@@ -54,12 +54,12 @@ class Content:
         self._sink = sink
         pieces = list(self._kept)
         self._forget_if_over()
+        if not self.complete:
+            self._resume()  # first: the sink may find that these pieces are enough for now
         for piece in pieces:
             sink.write_content(piece)
         if self.complete:
             sink.end_content()
-        else:
-            self._resume()
 
     def keep_at_most(self, size: int) -> None:
         """Keep no more than so many bytes for a replay."""

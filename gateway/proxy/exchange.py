@@ -231,6 +231,8 @@ class Exchange:
             via=self._services.via,
         )
         connection.ask(self, method=head.method, head=out, cookies=live.cookies)
+        if self._caller.write_paused:
+            connection.pause_reading()  # said while there was no connection yet: of the answer before this one
         self._caller.awaiting_answer()
         if body is not None:
             connection.begin_content(chunked=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.egress import Egress
 from tests.proxy.harness import OK, Caller, Gateway, Service, running, settings
 
 _BIG = 50_000_000
@@ -20,10 +21,15 @@ async def narrow(tmp_path: Path, service: Service) -> AsyncIterator[Gateway]:
     async with running(settings(tmp_path, timeouts={"idle": "2s"}), service) as one:
         one.connect()
         assert one.server._server is not None
-        listening = socket.socket(fileno=os.dup(one.server._server.sockets[0].fileno()))
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        listening.close()
+        take_little(one.server._server, socket.SO_SNDBUF)
         yield one
+
+
+def take_little(server: asyncio.Server, option: int) -> None:
+    """Have the sockets that a server accepts hold a few KB only, sent or received."""
+    listening = socket.socket(fileno=os.dup(server.sockets[0].fileno()))
+    listening.setsockopt(socket.SOL_SOCKET, option, 4096)
+    listening.close()
 
 
 async def slow_reader(gateway: Gateway) -> Caller:
@@ -103,3 +109,67 @@ async def test_answers_that_nobody_reads_do_not_pile_up(gateway: Gateway, caller
     piled = sum(one._wire.get_write_buffer_size() for one in gateway.server._listener._open)  # type: ignore[attr-defined]
     assert piled < 1_000_000
     caller.writer.transport.abort()
+
+
+async def test_an_answer_of_another_connection_that_waits_behind_an_unread_one_is_held_back_too(
+    narrow: Gateway,
+) -> None:
+    """The first answer is found unread when the second request is under way already, to a service not yet dialled."""
+    sent = 0
+    moved = asyncio.Event()
+
+    async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % _BIG)
+        while sent < _BIG:
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+            moved.set()
+
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"y" * 1000) for number in range(60))
+    last = b"HTTP/1.1 200 OK\r\nConnection: close\r\n" + fields + b"Content-Length: 16000\r\n\r\n" + b"x" * 16_000
+    narrow.service.script = [last, endless]
+    caller = await slow_reader(narrow)
+    await caller.send(narrow.request() + narrow.request())
+    with contextlib.suppress(TimeoutError):
+        while True:
+            moved.clear()
+            await asyncio.wait_for(moved.wait(), 0.5)
+    assert sent < _BIG // 2
+    caller.writer.transport.abort()
+
+
+class NarrowEgress(Egress):
+    """A way out whose sockets take next to nothing."""
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        await asyncio.sleep(0.05)
+        sock = await super().dial(host, port)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return sock
+
+
+async def test_an_upload_is_held_back_where_its_first_piece_is_too_much_already(
+    tmp_path: Path, service: Service
+) -> None:
+    """What came while the service was dialled goes out in one piece; the caller, who waited, must go on waiting."""
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.Event().wait()
+
+    assert service._server is not None
+    take_little(service._server, socket.SO_RCVBUF)
+    service.raw = deaf
+    sent = 0
+    async with running(settings(tmp_path), service, egress=NarrowEgress(allow_networks=["127.0.0.0/8"])) as gateway:
+        gateway.connect()
+        caller = await gateway.open()
+        await caller.send(gateway.request("PUT", headers=b"Content-Length: %d\r\n" % _BIG, content=b"x" * 200_000))
+        with contextlib.suppress(TimeoutError):
+            while sent < _BIG - 200_000:
+                await asyncio.wait_for(caller.send(b"x" * 100_000), 0.5)
+                sent += 100_000
+        caller.writer.transport.abort()
+    assert sent < _BIG // 2
