@@ -31,6 +31,7 @@ _BLANKS = b" \t\n\r"  # RFC 8259 §2
 _BLANK = re.compile(r"[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _VALUES = json.JSONDecoder(parse_int=str, parse_float=str)  # what a number is worth doesn't matter, where it ends does
+_WORD = re.compile(r"[\w.-]+")
 _in_json = json.JSONEncoder(ensure_ascii=False).encode
 _STRING_OR_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\],]')
 
@@ -199,7 +200,8 @@ def _without_members(text: str, names: list[str]) -> str:
     """Drop an object's members with these (decoded) names; the rest stays as it was, blanks and order too."""
     for name in names:
         literal = _in_json(name)
-        if "\\" in text or text.count(literal) > 1:  # it may be spelled in another way, or stand elsewhere too
+        if "\\" in text or text.count(literal) > 1 or not _WORD.fullmatch(name):
+            # It may be spelled in another way, or stand elsewhere too: what is between two strings is no word.
             return _kept_members(text, frozenset(names))
         start, end = _span(text, text.index(literal))
         if text[end] == "}" and text[start - 1] == ",":

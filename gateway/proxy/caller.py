@@ -221,6 +221,7 @@ class CallerConnection(asyncio.Protocol):
         if not self._parts:
             self._outbox.add(self)
         self._parts += parts
+        self._extend(self._timeouts.idle)
         if size > LARGE:
             self.flush()
 
@@ -231,8 +232,6 @@ class CallerConnection(asyncio.Protocol):
         parts, self._parts = self._parts, []
         if self._wire is not None and not self._wire.is_closing():
             send(self._wire, parts)
-        if self._exchange is not None:
-            self._extend(self._timeouts.idle)
 
     def awaiting_answer(self) -> None:
         """Start the time that upstream has for its answer's head; while content is to come, the caller's."""

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.http.fields import Fields
 from gateway.http.request import RequestRejected, RequestShape, read_request_head
-from gateway.http.shape import _MAX_NAMES, _MAX_SHAPES, _MAX_TEMPLATES, NOTHING, Shape, Shapes
+from gateway.http.shape import _MAX_BYTES, _MAX_SHAPES, _MAX_TEMPLATES, NOTHING, Shape, Shapes
 
 FIELDS = [(b"Host", b"ok.test"), (b"X-A", b"1"), (b"x_a", b"2"), (b"Accept", b"*/*")]
 
@@ -44,7 +44,7 @@ def test_memory_is_bounded_whatever_names_come() -> None:
         shapes.of([(b"X-%d" % number, b"")])
     assert len(shapes) <= _MAX_SHAPES
     before = len(shapes)
-    shapes.of([(b"x" * (_MAX_NAMES + 1), b"")])
+    shapes.of([(b"x" * (_MAX_BYTES + 1), b"")])
     assert len(shapes) == before
 
 

@@ -295,3 +295,12 @@ def test_a_collision_too_deep_to_be_read_is_refused() -> None:
     deep = b'{"n": 1, "a": ' + b"[" * 1000 + b"]" * 1000 + b"}"
     with pytest.raises(BodyInvalid, match="deep"):
         merge_body(BODY, JSON, deep.replace(b'"a"', b'"version"'))
+
+
+@pytest.mark.parametrize("name", [",", ":", "},{", " , ", ""])
+def test_a_name_that_looks_like_what_stands_between_strings_is_found_where_it_is(name: str) -> None:
+    injection = Injection(body={name: 1})
+    body = json.dumps({"a": "b", "c": ["d", "e"], name: "theirs", "f": {"g": "h"}})
+    merged = merge_body(injection, JSON, body.encode())
+    assert merged is not None
+    assert json.loads(merged) == {"a": "b", "c": ["d", "e"], "f": {"g": "h"}, name: 1}
