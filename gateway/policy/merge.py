@@ -28,6 +28,7 @@ _NAMES_OURS = re.compile(r"json|x-www-form-urlencoded", re.IGNORECASE)
 _DEEPEST = 900  # below what Python's reader takes in any version
 _USUAL = 64  # bytes of a Content-Type that is remembered
 _BLANKS = b" \t\n\r"  # RFC 8259 §2
+_BLANK_TEXT = _BLANKS.decode()
 _BLANK = re.compile(r"[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _VALUES = json.JSONDecoder(parse_int=str, parse_float=str)  # what a number is worth doesn't matter, where it ends does
@@ -203,7 +204,8 @@ def _without_members(text: str, names: list[str]) -> str:
         if "\\" in text or text.count(literal) > 1 or not _WORD.fullmatch(name):
             # It may be spelled in another way, or stand elsewhere too: what is between two strings is no word.
             return _kept_members(text, frozenset(names))
-        start, end = _span(text, text.index(literal))
+        name_at = text.index(literal)
+        start, end = _span(text, name_at, name_at + len(literal))
         if text[end] == "}" and text[start - 1] == ",":
             start -= 1
         text = text[:start] + text[end + 1 if text[end] == "," else end :]
@@ -216,21 +218,23 @@ def _kept_members(text: str, names: frozenset[str]) -> str:
     kept: list[str] = []
     while text[end] != "}":
         name_at = _behind(_BLANK, text, end + 1)
-        name, _ = _VALUES.raw_decode(text, name_at)
-        start, end = _span(text, name_at)
+        name, colon = _VALUES.raw_decode(text, name_at)
+        start, end = _span(text, name_at, colon)
         if name not in names:
             kept.append(text[start:end])
     return text[: brace + 1] + ",".join(kept) + text[end:]
 
 
-def _span(text: str, name_at: int) -> tuple[int, int]:
-    """Return where a member begins and ends: right behind the brace or comma before it, and at the one after it."""
+def _span(text: str, name_at: int, colon: int) -> tuple[int, int]:
+    """Return where a member begins and ends: right behind the brace or comma before it, and at the one after it.
+
+    Its name begins at `name_at`, and `colon` is right behind it.
+    """
     try:
-        _, colon = _VALUES.raw_decode(text, name_at)
         _, end = _VALUES.raw_decode(text, _behind(_COLON, text, colon))
     except RecursionError:
         raise BodyInvalid(f"the body nests more than {_DEEPEST} levels deep") from None
-    return len(text[:name_at].rstrip(_BLANKS.decode())), _behind(_BLANK, text, end)
+    return len(text[:name_at].rstrip(_BLANK_TEXT)), _behind(_BLANK, text, end)
 
 
 def _behind(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -156,11 +156,11 @@ class Exchange:
         elif self._gathered is not None:
             self._rewrite(injection, self._gathered)  # anew: the token in it may have changed, and the policy
         elif injection.body and self.content is not None:
-            self._collect(injection, self.content)
+            self._collect(self.content)
         else:
             self._send()
 
-    def _collect(self, injection: Injection, content: Content) -> None:
+    def _collect(self, content: Content) -> None:
         """Gather the content: body parameters go into it, so it must be here whole before any of it is sent."""
         if not mergeable(self.head.content_type):
             self._send()
@@ -172,14 +172,15 @@ class Exchange:
         if self.head.expects_continue and not content.complete and self.head.version == "1.1":
             self._caller.write(CONTINUE)
 
-        def collected(body: bytes | None) -> None:
-            if body is None:
-                self._refuse(body_too_large(limit))
-            elif not self._ended:
-                self._gathered = body
-                self._rewrite(injection, body)
+        content.flow_to(Collector(limit=limit, done=self._collected))
 
-        content.flow_to(Collector(limit=limit, done=collected))
+    def _collected(self, body: bytes | None) -> None:
+        live = self._live
+        if body is None:
+            self._refuse(body_too_large(self._services.settings.limits.rewrite_bytes))
+        elif not self._ended and live is not None and live.injection is not None:
+            self._gathered = body
+            self._rewrite(live.injection, body)
 
     def _rewrite(self, injection: Injection, body: bytes) -> None:
         rewritten = rewritten_body(self.head, injection, body)
