@@ -37,8 +37,8 @@ def send(wire: Sends, parts: list[bytes]) -> None:
     """Send pieces as one write: what is large isn't copied for that."""
     if len(parts) > 1 and len(parts[-1]) > LARGE:
         wire.writelines(parts)
-    else:
-        wire.write(b"".join(parts))
+    elif data := b"".join(parts):
+        wire.write(data)
 
 
 class Outbox:

@@ -55,3 +55,11 @@ def test_small_parts_are_one_write_and_a_large_one_is_not_copied() -> None:
     assert wire.writes == [b"headcontent", [b"head", large], large]
     assert wire.writes[1][1] is large
     assert wire.writes[2] is large
+
+
+def test_nothing_is_not_written() -> None:
+    """An answer's piece that is held back whole, as the beginning of a secret may be, leaves nothing to send."""
+    wire = Wire()
+    send(wire, [b""])
+    send(wire, [b"", b""])
+    assert wire.writes == []
