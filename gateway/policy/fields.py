@@ -1,12 +1,11 @@
 """Field values: what a person typed, checked against the policy, and the URLs that are made of them."""
 
-import re
 from collections.abc import Mapping
 
+from gateway.policy import pattern
 from gateway.policy.context import Context
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.model import Field, Policy
-from gateway.policy.pattern import MAX_MATCHED
 from gateway.policy.url import UrlInvalid, UrlTemplate, is_label, join
 
 MAX_LENGTH = 16_384  # characters; the longest real ones are private keys and JWTs
@@ -80,11 +79,11 @@ test_url.__test__ = False  # type: ignore[attr-defined]  # not one of pytest's
 
 
 def _error(field: Field, value: str, *, in_host: bool) -> str | None:
-    if len(value) > (MAX_MATCHED if field.pattern else MAX_LENGTH):
+    if len(value) > MAX_LENGTH:
         return "is too long"
     if field.choices is not None and value not in field.choices:
         return f"must be one of {', '.join(field.choices)}"
-    if field.pattern is not None and not re.fullmatch(field.pattern, value):
+    if field.pattern is not None and not pattern.matches(field.pattern, value):
         return f"must match {field.pattern}"
     if in_host and not is_label(value):
         return "must be one label of a host name: letters, digits and hyphens, at most 63"

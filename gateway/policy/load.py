@@ -14,6 +14,7 @@ from gateway.policy.model import Policy
 __all__ = ["Finding", "Loaded", "load"]
 
 MAX_SIZE = 1_048_576  # characters; the largest policy of a real app is a hundredth of it
+_DEEPEST = 32  # levels of tables and lists; the deepest policy of a real app has 4
 _APP = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
@@ -65,7 +66,7 @@ def _parse(text: str) -> dict[str, object]:
     if len(text) > MAX_SIZE:
         raise _Unreadable(("", f"is over {MAX_SIZE >> 20} MiB"))
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"))
+        data = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         if at := _AT.search(message):
@@ -74,3 +75,24 @@ def _parse(text: str) -> dict[str, object]:
         raise _Unreadable((f"line {len(text.splitlines()) or 1}", f"is not TOML: {message}")) from None
     except (RecursionError, ValueError) as error:
         raise _Unreadable(("", f"is not TOML: {type(error).__name__}")) from None
+    if _is_deeper(data, _DEEPEST):
+        raise _Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
+    return data
+
+
+def _is_deeper(data: object, most: int) -> bool:
+    """Whether tables and lists nest deeper than `most` levels, found without recursion."""
+    level = [data]
+    for _ in range(most):
+        level = [inner for one in level for inner in _inside(one)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    match value:
+        case dict():
+            return value.values()
+        case list():
+            return value
+        case _:
+            return ()

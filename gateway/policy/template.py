@@ -112,12 +112,11 @@ def _parse(text: str) -> Template:
     if "{" not in text:
         return Template(text, (text,) if text else ())
     try:
-        tree = _ENVIRONMENT.parse(text)
+        return Template(text, tuple(_parts(_ENVIRONMENT.parse(text))))
     except TemplateSyntaxError as error:
         raise TemplateInvalid(f"is not a valid template: {error.message}") from None
     except RecursionError:
         raise TemplateInvalid("is nested too deeply") from None
-    return Template(text, tuple(_parts(tree)))
 
 
 def _parts(tree: nodes.Template) -> Iterator[str | Expression]:

@@ -136,6 +136,28 @@ allowed = false
     assert load(text, app="x", file="x.toml").findings == ()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 20_000 + "b = 1",
+        "[a" + ".a" * 20_000 + "]",
+        "a = " + "[" * 50_000 + "]" * 50_000,
+        "a = " + "{a=" * 5_000 + "1" + "}" * 5_000,
+        "[inject.headers]\nX = '{{ " + "(" * 20_000 + "a" + ")" * 20_000 + " }}'",
+        "[inject.headers]\nX = '{{ " + "a." * 20_000 + "b }}'",
+        "[inject.headers]\nX = '{{ " + "a ~ " * 20_000 + "b }}'",
+        "[inject.headers]\nX = '{{ a " + "| lower " * 20_000 + "}}'",
+        "[inject.headers]\nX = { js = 'return " + "(" * 50_000 + "' }",
+        "[[fields]]\nname = 'a'\npattern = '" + "(" * 50_000 + ")" * 50_000 + "'",
+    ],
+    ids=["keys", "table", "lists", "tables", "parentheses", "path", "chain", "filters", "script", "pattern"],
+)
+def test_what_nests_without_end_is_a_finding(text: str) -> None:
+    loaded = load(text, app="x", file="x.toml")
+    assert loaded.policy is None
+    assert all(len(finding.message) < 1000 for finding in loaded.findings)
+
+
 @given(st.text())
 def test_no_text_makes_loading_raise(text: str) -> None:
     load(text, app="x", file="x.toml")

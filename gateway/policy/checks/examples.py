@@ -5,7 +5,6 @@ allows it.
 """
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 
 from gateway.http.target import Target, TargetInvalid, parse_target
@@ -16,6 +15,7 @@ from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.finding import Fault
 from gateway.policy.match import Allowed, Decision, Denied, Matcher
 from gateway.policy.model import Allow
+from gateway.policy.pattern import PatternInvalid, matches
 from gateway.policy.template import Path
 from gateway.policy.url import UrlInvalid, UrlTemplate, join
 
@@ -116,8 +116,8 @@ def _fits(pattern: str | None, place: str) -> bool:
     if not place or pattern is None:
         return bool(place)
     try:
-        return re.fullmatch(pattern, place[:64]) is not None
-    except re.error:
+        return matches(pattern, place)
+    except PatternInvalid:
         return True
 
 

@@ -79,7 +79,6 @@ def _default(field: Field, at: str) -> Iterator[Fault]:
 
 def _matches(text: str, default: str) -> bool:
     try:
-        pattern.check(text)
+        return pattern.matches(text, default)
     except pattern.PatternInvalid:
         return True  # said already
-    return re.fullmatch(text, default[: pattern.MAX_MATCHED]) is not None
