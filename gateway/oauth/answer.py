@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
+from gateway.nesting import is_deeper
 from gateway.oauth.endpoint import Endpoint
 from gateway.oauth.expiry import expiry
 from gateway.oauth.message import Answer
@@ -19,6 +20,7 @@ from gateway.oauth.redact import redact
 from gateway.secret import Secret
 
 FINAL = "invalid_grant"  # RFC 6749 §5.2: the grant or refresh token is invalid, expired or revoked
+DEEPEST = 64  # levels of an answer's JSON: it is sealed whole, and what seals it recurses
 LONGEST_WAIT = 3600.0  # seconds of a Retry-After that we heed
 _OK = range(200, 300)
 _REDIRECT = range(300, 400)
@@ -175,7 +177,7 @@ def _parse(answer: Answer) -> Mapping[str, Any] | None:
         data = json.loads(text)
     except (ValueError, RecursionError):
         return _parse_form(answer)
-    return data if isinstance(data, dict) else None
+    return data if isinstance(data, dict) and not is_deeper(data, DEEPEST) else None
 
 
 def _parse_form(answer: Answer) -> Mapping[str, Any] | None:

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from gateway.nesting import is_deeper
 from gateway.policy import structure
 from gateway.policy.checks import allow, auth, examples, fields, inject, templates
 from gateway.policy.draft import Draft
@@ -75,24 +76,6 @@ def _parse(text: str) -> dict[str, object]:
         raise _Unreadable((f"line {len(text.splitlines()) or 1}", f"is not TOML: {message}")) from None
     except (RecursionError, ValueError) as error:
         raise _Unreadable(("", f"is not TOML: {type(error).__name__}")) from None
-    if _is_deeper(data, _DEEPEST):
+    if is_deeper(data, _DEEPEST):
         raise _Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
     return data
-
-
-def _is_deeper(data: object, most: int) -> bool:
-    """Whether tables and lists nest deeper than `most` levels, found without recursion."""
-    level = [data]
-    for _ in range(most):
-        level = [inner for one in level for inner in _inside(one)]
-    return bool(level)
-
-
-def _inside(value: object) -> Iterable[object]:
-    match value:
-        case dict():
-            return value.values()
-        case list():
-            return value
-        case _:
-            return ()

@@ -8,7 +8,8 @@ from typing import Any
 
 from gateway.errors import PolicyError, Refusal, UpstreamError
 from gateway.http.target import Target, parse_target
-from gateway.oauth.answer import dig, provider_message
+from gateway.nesting import is_deeper
+from gateway.oauth.answer import DEEPEST, dig, provider_message
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.oauth.redact import redact
 from gateway.policy.context import Context
@@ -113,7 +114,7 @@ def _parse(answer: Answer) -> Mapping[str, Any] | list[Any] | None:
         data = json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
-    return data if isinstance(data, dict | list) else None
+    return data if isinstance(data, dict | list) and not is_deeper(data, DEEPEST) else None
 
 
 def _text(answer: Answer, secrets: tuple[Secret, ...]) -> str | None:

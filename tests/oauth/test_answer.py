@@ -199,9 +199,10 @@ def test_a_redirect_is_refused_and_its_place_is_not_shown() -> None:
         (b'{"access_token":', "application/json", "neither JSON nor a form"),
         (b"\xff\xfe", "application/json", "neither JSON nor a form"),
         (b"[" * 100_000, "application/json", "neither JSON nor a form"),
+        (b'{"access_token":"a","x":' + b"[" * 64 + b"]" * 64 + b"}", "application/json", "neither JSON nor a form"),
         (b"plain words", "text/plain", "neither JSON nor a form"),
     ],
-    ids=["html", "html-as-json", "empty", "list", "cut-off", "not-utf-8", "deep", "words"],
+    ids=["html", "html-as-json", "empty", "list", "cut-off", "not-utf-8", "deep", "too-deep-to-seal", "words"],
 )
 def test_what_cannot_be_read_is_named(body: bytes, media_type: str, kind: str) -> None:
     got = read(body, headers={"content-type": media_type})
