@@ -13,13 +13,14 @@ from gateway.secret import Secret
 
 MIN_SECRET = 4  # bytes: a shorter value would blank out ordinary text
 _HEAD = 1024  # bytes: up to here one pass for all spellings is quicker than a quick one for each
+_OPENING = MIN_SECRET  # bytes: where these stand near a piece's end, a secret may have begun
 _MIN_BASE64 = 6  # bytes of the stable middle of a base64 spelling
 
 
 class Scrubber:
     """Finds secrets plain, percent-encoded, JSON-escaped and in base64 at any of the three alignments."""
 
-    __slots__ = ("_needles", "_pattern", "_prefixes", "_telltale", "_telltales")
+    __slots__ = ("_needles", "_pattern", "_telltale", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         needles = {spelling for secret in secrets for spelling in _spellings(secret.reveal())}
@@ -27,7 +28,6 @@ class Scrubber:
         self._telltales = tuple(one for one in needles if not any(other in one for other in needles - {one}))
         self._telltale = re.compile(b"|".join(map(re.escape, self._telltales))) if needles else None
         self._pattern = re.compile(b"|".join(map(re.escape, self._needles))) if needles else None
-        self._prefixes: frozenset[bytes] | None = None
 
     def found_in(self, data: bytes) -> bool:
         """Whether any spelling of a secret stands in `data`. The cheap question, asked of every answer's head."""
@@ -47,12 +47,10 @@ class Scrubber:
 
     def held_back(self, data: bytes) -> int:
         """How many bytes at the end of `data` may be the beginning of a secret."""
-        if not self._needles:
-            return 0
-        if self._prefixes is None:
-            self._prefixes = frozenset(needle[:end] for needle in self._needles for end in range(1, len(needle)))
-        longest = min(len(data), len(self._needles[0]) - 1)
-        return next((size for size in range(longest, 0, -1) if data[-size:] in self._prefixes), 0)
+        longest = 0
+        for needle in self._needles:
+            longest = max(longest, _begun(needle, data))
+        return longest
 
 
 class ScrubbedStream:
@@ -75,6 +73,20 @@ class ScrubbedStream:
         """Return the rest, at the end of the body."""
         tail, self._tail = self._tail, b""
         return tail
+
+
+def _begun(needle: bytes, data: bytes) -> int:
+    """Return how many of the last bytes of `data` are a beginning of `needle`, not all of it."""
+    opening, size = needle[:_OPENING], len(data)
+    at = data.find(opening, max(0, size - len(needle) + 1))
+    while at >= 0:
+        if needle.startswith(data[at:]):
+            return size - at
+        at = data.find(opening, at + 1)
+    for shorter in range(min(_OPENING - 1, size), 0, -1):
+        if data.endswith(needle[:shorter]):
+            return shorter
+    return 0
 
 
 def _spellings(value: str) -> set[bytes]:

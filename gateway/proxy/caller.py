@@ -317,6 +317,9 @@ class CallerConnection(asyncio.Protocol):
         """Act on a deadline that has passed."""
         if self._joined is not None:
             self._joined.sweep()
+        elif self._exchange is not None and not self._exchange.permitted():
+            self._exchange.withdraw()
+            return
         if not self.deadline or now < self.deadline:
             return
         self.deadline = 0.0

@@ -27,6 +27,7 @@ from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import PATH, Route
 from gateway.proxy.held import Held
 from gateway.proxy.outgoing import behind_base_url, body_too_large, outgoing_head, rewritten_body
+from gateway.proxy.permission import Permission, decide
 from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations, scrubbed_head
 from gateway.proxy.services import Services
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
@@ -60,6 +61,7 @@ class Exchange:
     _upgrading = False
     _ended = False
     _received = 0
+    _permission: Permission | None = None  # looked at once it is under way for longer than most
     _task: asyncio.Task[None] | None = None
 
     def __init__(
@@ -85,7 +87,7 @@ class Exchange:
         if self.head.method == "TRACE":
             self._refuse(Refusal(code="request_rejected", detail="TRACE would show the credentials that are added."))
             return
-        client = self.admit()
+        client = self._caller.admission.admit(self._route.tag, self._route.entrance)
         if isinstance(client, Refusal):
             self._client = client_name(self._services, self._route.tag)
             self._refuse(client)
@@ -97,9 +99,16 @@ class Exchange:
         else:
             self._later(self._load)
 
-    def admit(self) -> str | Refusal:
-        """Return the client's name while its tag admits it. Asked anew for as long as the exchange lasts."""
-        return self._caller.admission.admit(self._route.tag, self._route.entrance)
+    def permitted(self) -> bool:
+        """Whether what has gone out may go on: asked for as long as it lasts, for permission may be taken away."""
+        live, target = self._live, self._target
+        if live is None or target is None or self._upstream is None:
+            return True  # nothing is out, and it will be decided on
+        if self._permission is None:
+            self._permission = Permission(
+                self._services, self._caller.admission, route=self._route, head=self.head, live=live, target=target
+            )
+        return self._permission.holds()
 
     async def _load(self) -> None:
         live = await self._services.vault.live(self._route.tag.connection_id)
@@ -119,11 +128,7 @@ class Exchange:
         if isinstance(target, Refusal):
             self._refuse(target)
             return
-        decision = live.matcher.decide(self.head.method, target)
-        override = self.head.method_override
-        if override is not None and not isinstance(decision, Denied):
-            as_served = live.matcher.decide(override, target)
-            decision = as_served if isinstance(as_served, Denied) else decision
+        decision = decide(live, self.head, target)
         if isinstance(decision, Denied):
             self._target = target
             self._refuse(Refusal(code="target_not_allowed", detail=decision.reason, hint=decision.hint))
@@ -345,10 +350,9 @@ class Exchange:
         """Whether the caller has sent all of the request."""
         return self.content is None or self.content.complete
 
-    @property
-    def connection_id(self) -> str:
-        """The connection this is for."""
-        return self._route.tag.connection_id
+    def withdraw(self) -> None:
+        """End what may not go on."""
+        self.reject(not_permitted(self._route.tag))
 
     def caller_paused(self) -> None:
         """Let upstream wait: the caller takes no more for now."""

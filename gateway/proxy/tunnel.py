@@ -183,7 +183,6 @@ class Joined:
     ) -> None:
         self._caller, self._upstream, self._exchange, self._services = caller, upstream, exchange, services
         self._caller_done = self._upstream_done = False
-        self._checking: asyncio.Task[None] | None = None
         self._used_at = services.time()
         upstream.tunnel_to(self)
 
@@ -240,22 +239,10 @@ class Joined:
         self._caller.resume_reading()
 
     def sweep(self) -> None:
-        """Cut the pipe when it is idle for too long, or when the client or the connection may no longer be used."""
+        """Cut the pipe when it is idle for too long, or when it may not go on."""
         if self._services.time() - self._used_at > self._services.settings.timeouts.idle:
             self._end()
-        elif isinstance(self._exchange.admit(), Refusal):
-            self._cut()
-        elif self._services.vault.peek(self._exchange.connection_id) is None and self._checking is None:
-            self._checking = asyncio.get_running_loop().create_task(self._check())
-
-    async def _check(self) -> None:
-        try:
-            live = await self._services.vault.live(self._exchange.connection_id)
-        except GatewayError:
-            return  # the store is away: what was allowed goes on until it says otherwise
-        finally:
-            self._checking = None
-        if live is None:
+        elif not self._exchange.permitted():
             self._cut()
 
     def _cut(self) -> None:

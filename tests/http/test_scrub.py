@@ -2,6 +2,9 @@
 
 import base64
 import json
+import random
+import time
+import tracemalloc
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
@@ -55,6 +58,27 @@ def test_a_stream_cut_anywhere_is_scrubbed_like_the_whole(cuts: list[int]) -> No
     edges = [0, *sorted(cut for cut in cuts if cut < len(data)), len(data)]
     out = b"".join(stream.feed(data[start:end]) for start, end in pairwise(edges)) + stream.flush()
     assert out == scrubber.text(data)
+
+
+@given(st.sampled_from(["abab", "aaaab", "abcabcabd", "a" * 30]), st.text("abcd", max_size=80), st.integers(0, 80))
+def test_a_secret_that_repeats_itself_is_found_across_pieces(secret: str, text: str, cut: int) -> None:
+    scrubber = Scrubber([Secret(secret)])
+    data = (text[:cut] + secret + text[cut:]).encode()
+    stream = scrubber.stream()
+    assert stream.feed(data[:cut]) + stream.feed(data[cut:]) + stream.flush() == scrubber.text(data)
+
+
+def test_what_a_long_secret_takes_grows_with_its_length_alone() -> None:
+    """Of a private key of 16 KiB, every beginning of every spelling would be a gigabyte."""
+    secret = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=16_384))
+    tracemalloc.start()
+    stream = Scrubber([Secret(secret)]).stream()
+    start = time.process_time()
+    for _ in range(50):
+        assert stream.feed(b"y" * 16_384) == b"y" * 16_384
+    assert time.process_time() - start < 2
+    assert tracemalloc.get_traced_memory()[1] < 32_000_000
+    tracemalloc.stop()
 
 
 def test_an_event_that_holds_no_beginning_of_a_secret_is_not_held_back() -> None:

@@ -1,6 +1,9 @@
 """Merging into the caller's query and body: no copy of an injected name survives, all other bytes do."""
 
+import contextlib
+import itertools
 import json
+import time
 from urllib.parse import parse_qsl, quote
 
 import pytest
@@ -55,6 +58,35 @@ def test_without_injection_nothing_is_touched() -> None:
     assert merge_query(nothing, "a=1&") == "a=1&"
     assert merge_query(nothing, None) is None
     assert merge_body(nothing, JSON, b"not json") is None
+
+
+CASES_OF_A_NAME = ["".join(letters) for letters in itertools.product(*((c, c.upper()) for c in "abcdefghijklmno"))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, b'{"' + b'\\"' * 500_000),
+        (JSON, b'{"' + b"\\" * 999_999),
+        (JSON, b'{"a":' * 200_000),
+        (JSON, ("{" + ",".join(f'"{name}":1' for name in CASES_OF_A_NAME) + "}").encode()),
+        (JSON, b"{" + b" " * 500_000 + b'"abcdefghijklmno"' + b" " * 400_000 + b":1}"),
+        (FORM, "&".join(f"{name}=1" for name in CASES_OF_A_NAME).encode()),
+        (FORM, b"&" * 1_000_000),
+        (JSON + b";" * 60_000, b"{}"),
+        (JSON + b" ;" * 30_000 + b"x", b"{}"),
+        (JSON + b';a="' * 15_000, b"{}"),
+        (b"json," * 12_000, b"{}"),
+    ],
+    ids=["escapes", "backslashes", "deep", "cases", "blanks", "form cases", "empty", "; type", " ; type", "=", "types"],
+)
+def test_no_body_takes_longer_than_its_length_is_worth(kind: bytes, body: bytes) -> None:
+    """A megabyte, the limit of what is rewritten, made to be gone over again and again."""
+    injection = Injection(body={"abcdefghijklmno": 1})
+    start = time.process_time()
+    with contextlib.suppress(BodyInvalid):
+        merge_body(injection, kind, body)
+    assert time.process_time() - start < 3
 
 
 NAMES = st.one_of(st.sampled_from(["api_key", "API_KEY", "a", "b", ""]), st.text(max_size=8))

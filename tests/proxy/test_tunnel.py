@@ -279,22 +279,6 @@ async def test_what_would_hide_requests_is_never_offered_upstream_and_the_reques
     assert not any(b"Upgrade" in request or b"HTTP2" in request for request in gateway.service.requests)
 
 
-async def test_a_joined_connection_is_cut_when_its_client_is_revoked(gateway: Gateway, caller: Caller) -> None:
-    gateway.service.script = [echo]
-    await caller.ask(gateway.request(headers=UPGRADE))
-    gateway.access.revoke()
-    with pytest.raises(ConnectionResetError):
-        await caller.rest()
-
-
-async def test_a_joined_connection_is_cut_when_its_connection_is_gone(gateway: Gateway, caller: Caller) -> None:
-    gateway.service.script = [echo]
-    await caller.ask(gateway.request(headers=UPGRADE))
-    gateway.vault.lives.clear()
-    with pytest.raises(ConnectionResetError):
-        await caller.rest()
-
-
 async def test_server_sent_events_arrive_before_the_stream_ends(gateway: Gateway, caller: Caller) -> None:
     seen = asyncio.Event()
 

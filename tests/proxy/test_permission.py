@@ -1,0 +1,110 @@
+"""What is under way ends when it may not go on: an answer that streams, a WebSocket, content that is being sent."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from gateway.store.rows import Status
+from tests.proxy.harness import Caller, Gateway
+
+UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
+
+TAKEN_AWAY: dict[str, Callable[[Gateway], object]] = {
+    "client revoked": lambda gateway: gateway.access.revoke(),
+    "connection gone": lambda gateway: gateway.vault.lives.clear(),
+    "connection gone, not loaded": lambda gateway: (gateway.vault.unloaded.add("crm-ann"), gateway.vault.lives.clear()),
+    "connection disconnected": lambda gateway: gateway.connect(status=Status.DISCONNECTED),
+    "policy narrower": lambda gateway: gateway.connect(gateway.policy(allow='deny = ["127.0.0.1/v1"]')),
+    "policy narrower, not loaded": lambda gateway: (
+        gateway.connect(gateway.policy(allow='deny = ["127.0.0.1/v1"]')),
+        gateway.vault.unloaded.add("crm-ann"),
+    ),
+    "method no more": lambda gateway: gateway.connect(gateway.policy(allow='methods = ["PUT"]')),
+}
+
+
+def going_on(first: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], object]:
+    """Answer with `first`, then stay until the gateway goes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        await writer.drain()
+        await reader.read()
+
+    return answer
+
+
+@pytest.mark.parametrize("take_away", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+@pytest.mark.parametrize(("headers", "first"), [(b"", STREAM), (UPGRADE, SWITCH)], ids=["answer", "websocket"])
+async def test_it_is_cut_at_both_ends(
+    gateway: Gateway, caller: Caller, headers: bytes, first: bytes, take_away: Callable[[Gateway], object]
+) -> None:
+    gateway.service.script = [going_on(first)]
+    await caller.send(gateway.request(headers=headers))
+    await caller.reader.readuntil(b"\r\n\r\n")
+    take_away(gateway)
+    async with asyncio.timeout(10):
+        with pytest.raises(ConnectionResetError):
+            await caller.rest()
+        await gateway.service.closed.wait()
+
+
+async def test_content_that_is_being_sent_is_refused(gateway: Gateway, caller: Caller) -> None:
+    asked = asyncio.Event()
+
+    async def listen(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"abc")
+        asked.set()
+        await reader.read()
+
+    gateway.service.raw = listen
+    await caller.send(gateway.request("POST", headers=b"Content-Length: 9\r\n", content=b"abc"))
+    await asked.wait()
+    gateway.access.revoke()
+    assert (await caller.receive()).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda gateway: gateway.connect(secret="tok_another1"),
+        lambda gateway: gateway.connect(gateway.policy(allow='deny = ["127.0.0.1/v2"]')),
+        lambda gateway: gateway.vault.unloaded.add("crm-ann"),
+        lambda gateway: gateway.connect(status=Status.NEEDS_REAUTHORIZATION),
+    ],
+    ids=["new token", "policy that still allows it", "not loaded", "credentials refused"],
+)
+async def test_it_goes_on_where_it_still_may(
+    gateway: Gateway, caller: Caller, change: Callable[[Gateway], object]
+) -> None:
+    go_on = asyncio.Event()
+
+    async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM)
+        await go_on.wait()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    gateway.service.script = [answer]
+    await caller.send(gateway.request())
+    await caller.reader.readuntil(b"ok\r\n")
+    change(gateway)
+    swept = asyncio.Event()
+    looked = gateway.server._listener.sweep
+    rounds = 0
+
+    def sweep() -> None:
+        nonlocal rounds
+        looked()
+        rounds += 1
+        if rounds == 3:
+            swept.set()
+
+    gateway.server._listener.sweep = sweep  # type: ignore[method-assign]
+    async with asyncio.timeout(10):
+        await swept.wait()
+    go_on.set()
+    assert await caller.reader.readexactly(5) == b"0\r\n\r\n"
