@@ -3,6 +3,7 @@
 compose   `open_gateway`: the parts of a gateway, put together and taken apart
 master    the master key: read, or made on the first start
 schema    the store's schema, for those who only look at it
+process   what the process asks of its system
 serving   `serve`: listeners, watchers, signals
 chores    what a server does beside: hear of changes, store the request log
 workers   several processes on one proxy port

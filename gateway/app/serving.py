@@ -18,6 +18,7 @@ import structlog
 from gateway.app.chores import hear_of_changes, store_requests, watch_policies
 from gateway.app.compose import Gateway, open_gateway
 from gateway.app.loop import settle
+from gateway.app.process import affordable
 from gateway.errors import Refusal, StartError
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.server import ProxyServer
@@ -82,7 +83,7 @@ async def background(gateway: Gateway) -> AsyncIterator[None]:
 @asynccontextmanager
 async def proxy_listener(gateway: Gateway) -> AsyncIterator[Listen]:
     """Listen for proxied requests, and store their log."""
-    settings = gateway.settings
+    settings = affordable(gateway.settings)
     requests = AccessLog(json=settings.log.format == "json")
     server = ProxyServer(
         vault=gateway.vault,

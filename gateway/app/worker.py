@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from gateway.app.compose import open_gateway
 from gateway.app.loop import run_on_uvloop, settle
+from gateway.app.process import conceal
 from gateway.app.serving import background, proxy_listener, signals, tasks
 from gateway.app.workers import READY
 from gateway.errors import GatewayError
@@ -20,6 +21,7 @@ SEND_SECONDS = 1.0
 
 def main() -> int:
     """Serve the proxy port; return 1 where that can't be, having said why in one line."""
+    conceal()
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     configure_log(form=settings.log.format, level=settings.log.level)
     try:

@@ -41,8 +41,10 @@ class Frame:
     async def opened(self, *, create: bool = False) -> AsyncIterator["Gateway"]:
         """Open the gateway's store and all that stands on it. `create`: make it where there is none."""
         from gateway.app import open_gateway
+        from gateway.app.process import conceal
         from gateway.log import configure_log
 
+        conceal()
         settings = self.settings()
         configure_log(form=settings.log.format, level="debug" if settings.log.level == "debug" else "warning")
         async with open_gateway(settings, create=create) as gateway:

@@ -17,9 +17,11 @@ def serve(context: typer.Context) -> None:
 
     gc.disable()  # starting makes no garbage worth a pause: a tenth of the start is saved
     from gateway.app.loop import run_on_uvloop
+    from gateway.app.process import conceal
     from gateway.app.serving import serve as serve_until_stopped
     from gateway.log import configure_log
 
+    conceal()
     settings = frame_of(context).settings()
     configure_log(form=settings.log.format, level=settings.log.level)
     run_on_uvloop(serve_until_stopped(settings, _ready))

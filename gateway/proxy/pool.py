@@ -18,7 +18,10 @@ _MAX_IDLE_PER_ORIGIN = 1024  # for one connection id: as many as answer at a tim
 
 
 class Pool:
-    """Idle upstream connections, the newest first, and the way to new ones."""
+    """Idle upstream connections, the newest first, and the way to new ones.
+
+    Of more than `most` connections in all, an idle one makes room for each new one.
+    """
 
     def __init__(
         self,
@@ -28,10 +31,12 @@ class Pool:
         tls_timeout: float,
         idle_timeout: float,
         max_head: int,
+        most: int,
         count: Callable[[int], None],
     ) -> None:
         self._egress, self._outbox = egress, outbox
         self._tls_timeout, self._idle_timeout, self._max_head = tls_timeout, idle_timeout, max_head
+        self._most = most
         self._idle: dict[PoolKey, deque[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
         self._count = count
@@ -59,6 +64,8 @@ class Pool:
             raise _left_at_once(origin)
         self._all.add(connection)
         self._count(1)
+        if len(self._all) > self._most:
+            self._make_room()
         return connection
 
     def put(self, connection: UpstreamConnection) -> None:
@@ -93,6 +100,12 @@ class Pool:
         """Close every connection."""
         for connection in list(self._all):
             connection.close()
+
+    def _make_room(self) -> None:
+        """Close an idle connection: of a key that has had some for long, the oldest."""
+        idle = next(filter(None, self._idle.values()), None)
+        if idle is not None:
+            idle.popleft().close()
 
     async def _secure(self, origin: Origin, connection: UpstreamConnection, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -159,6 +159,7 @@ class ProxyServer:
             tls_timeout=timeouts.tls,
             idle_timeout=min(timeouts.idle, _POOL_IDLE),
             max_head=limits.header_bytes,
+            most=limits.connections,
             count=metrics.upstream_connections.inc,
         )
         self._listener = Listener(

@@ -18,14 +18,18 @@ from gateway.proxy.pool import Pool
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
     egress = Egress(allow_networks=["127.0.0.0/8"])
-    yield Pool(
+    made = Pool(
         egress,
         Outbox(asyncio.get_running_loop().call_soon),
         tls_timeout=5,
         idle_timeout=60,
         max_head=1000,
+        most=3,
         count=lambda _: None,
     )
+    yield made
+    made.close()
+    await asyncio.sleep(0)  # what is closed is told so in the loop's next turn
     await egress.close()
 
 
@@ -46,6 +50,26 @@ async def test_a_handshake_that_nobody_waits_for_any_more_is_broken_off(pool: Po
     connecting.cancel()
     async with asyncio.timeout(2):
         await left.wait()
+    server.close()
+
+
+async def test_of_too_many_connections_an_idle_one_makes_room(pool: Pool) -> None:
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(wait, "127.0.0.1", 0)
+    origin = origin_of("http", "127.0.0.1", server.sockets[0].getsockname()[1])
+    busy = await pool.connect(("crm-ann", origin))
+    idle = [await pool.connect((name, origin)) for name in ("crm-bob", "crm-eve")]
+    for one in idle:
+        one._reusable = True
+        one.release()
+    another = await pool.connect(("crm-joe", origin))
+    async with asyncio.timeout(2):
+        while len(pool._all) > 3:  # noqa: ASYNC110 - nothing outside is told
+            await asyncio.sleep(0)
+    assert pool._all == {busy, idle[1], another}
     server.close()
 
 
