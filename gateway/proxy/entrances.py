@@ -25,12 +25,16 @@ _CONNECTION_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _CONNECTION = re.compile(_CONNECTION_ID, re.ASCII)
 _PATH_STYLE = re.compile(rf"/c/({_CONNECTION_ID})(/[^?]*)?(?:\?(.*))?", re.ASCII)
 _ABSOLUTE_INSIDE = re.compile(r"/(https?):/{1,2}(.*)", re.ASCII | re.IGNORECASE)
+_LOCAL = re.compile(
+    r"(?:127(?:\.[0-9]{1,3}){3}|\[::1\]|(?:[a-z0-9-]+\.)*localhost)(?::[0-9]+)?", re.ASCII | re.IGNORECASE
+)
 _NOTHING: frozenset[bytes] = frozenset()
 
 TAG_HINT = (
     "Set HTTP_PROXY to http://<connection>:<client token>@<gateway>, or send Proxy-Authorization: Bearer "
     "<client token> with X-Connection-Id: <connection>. `gateway clients create` makes a token."
 )
+PAGE_HINT = "Show a client token: web pages can reach this machine too, and could use its connections without one."
 PATH_TAG_HINT = "Send the client token as Authorization: Bearer <client token>, as X-Api-Key, or as a Basic password."
 
 
@@ -108,6 +112,19 @@ def route_request(head: RequestHead, tunnel: Inside | None, known: Tag | None) -
         return Route(ABSOLUTE, tag, parse_target(text))
     except TargetInvalid as reason:
         return _invalid(str(reason))
+
+
+def may_be_a_page(head: RequestHead) -> bool:
+    """Whether a web page may have made a browser send this: any page can, to a listener on its reader's machine.
+
+    Browsers send Origin (RFC 6454 §7) or Sec-Fetch-Site with what a page asks for; a page whose own name has come to
+    mean 127.0.0.1 sends neither, but that name as Host.
+    """
+    shape = head.shape
+    for at, name in enumerate(shape.folded):
+        if name == b"origin" or (name == b"sec-fetch-site" and head.values[at].strip(b" \t") != b"none"):
+            return True
+    return _LOCAL.fullmatch((head.host or b"").decode("latin-1")) is None
 
 
 def _inside(text: str, head: RequestHead, tunnel: Inside) -> Route | Refusal:

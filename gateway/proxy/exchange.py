@@ -21,10 +21,10 @@ from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry
-from gateway.proxy.admission import client_name, not_permitted
+from gateway.proxy.admission import ANONYMOUS, client_name, not_permitted
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
-from gateway.proxy.entrances import PATH, Route
+from gateway.proxy.entrances import PAGE_HINT, PATH, Route, may_be_a_page
 from gateway.proxy.held import Held
 from gateway.proxy.outgoing import behind_base_url, body_too_large, outgoing_head, rewritten_body
 from gateway.proxy.permission import Permission, decide
@@ -93,6 +93,10 @@ class Exchange:
             self._refuse(client)
             return
         self._client = client
+        if client == ANONYMOUS and self._route.entrance == PATH and may_be_a_page(self.head):
+            detail = "The request may come from a web page, and shows no client token."
+            self._refuse(Refusal(code="proxy_authentication_required", detail=detail, hint=PAGE_HINT))
+            return
         live = self._services.vault.peek(self._route.tag.connection_id)
         if live is not None:
             self._decide(live)
