@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+_MOST_PIECES = 4096  # kept of one content: pieces of a byte each would take forty times their size
 _UNCLAIMED = 64 * 1024  # bytes that may wait before anybody takes them: then the caller is paused
 
 
@@ -76,7 +77,7 @@ class Content:
         self._sink = None
 
     def _forget_if_over(self) -> None:
-        if self.size > self._keep:
+        if self.size > self._keep or len(self._kept) > _MOST_PIECES:
             self._kept.clear()
             self.replayable = False
 
@@ -106,8 +107,10 @@ class Collector:
         self._size += len(data)
         if self._size > self._limit:
             self._report(None)
-        else:
-            self._pieces.append(data)
+            return
+        self._pieces.append(data)
+        if len(self._pieces) > _MOST_PIECES:
+            self._pieces = [b"".join(self._pieces)]
 
     def end_content(self) -> None:
         """Report all of it."""
