@@ -10,15 +10,16 @@ BENCH ?=
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 
-.PHONY: help demo test test-fast check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions
+.PHONY: help demo test test-fast check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions check-audit lock
 
 help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
 	@echo "make test    every test, on loopback alone"
 	@echo "make fast    the same gateway with its data plane as machine code, into .fast (needs a C compiler)"
-	@echo "make check   lint, format, types, layers, policies, instructions of the pure parts"
+	@echo "make check   lint, format, types, layers, policies, instructions of the pure parts, known vulnerabilities"
 	@echo "make bench   the gateway beside Envoy, Squid, nginx, mitmproxy and proxy.py, in under five minutes"
 	@echo "make screenshots  a picture of each page, into screenshots/"
+	@echo "make lock    take newer versions into what the image installs"
 	@echo "make format  put the code into its format"
 	@echo "make clean   remove .venv and every cache"
 
@@ -29,7 +30,7 @@ test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(PYTEST)
 
 # Each by itself, so that `make -k check` tells everything at once.
-CHECKS := check-lint check-format check-types check-layers check-policies check-instructions
+CHECKS := check-lint check-format check-types check-layers check-policies check-instructions check-audit
 check: $(CHECKS)
 
 $(CHECKS): $(VENV)/.dev
@@ -45,6 +46,16 @@ check-policies:
 	$(BIN)/gateway check policies/*.toml
 check-instructions:
 	@$(BIN)/python benchmarks/instructions.py
+check-audit:
+	@$(BIN)/python locks/audit.py
+
+# What the image installs, each file by its hash. A newer version comes in here and nowhere else.
+LOCK = $(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+lock: $(VENV)/.dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOCK) pyproject.toml --extra postgres --output-file locks/run.txt
+	$(LOCK) locks/build.in --constraint locks/run.txt --output-file locks/build.txt
+	@$(BIN)/python locks/audit.py
 
 # mypy's compiler takes the very files that Python runs. It works on a copy: what it leaves beside them would be used in
 # their place, whatever is edited afterwards.

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from gateway.secret import Secret
 from gateway.settings import Settings, load_settings
@@ -91,19 +93,48 @@ def test_what_is_copied_exists_and_reaches_the_build() -> None:
 def test_what_hatchling_reads_is_copied_before_the_install() -> None:
     """The package can't be built without its read-me and its code."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    install = next(place for place, one in enumerate(INSTRUCTIONS) if one.word == "RUN" and "pip install" in one.rest)
+    install = next(place for place, one in enumerate(INSTRUCTIONS) if one.word == "RUN" and "-m build" in one.rest)
     copied = {source for one in INSTRUCTIONS[:install] if one.word == "COPY" for source in one.words[:-1]}
     needed = {"pyproject.toml", project["project"]["readme"]}
     needed |= set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     assert needed <= copied
 
 
-def test_the_extras_that_are_installed_exist() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    install = next(one.rest for one in INSTRUCTIONS if one.word == "RUN" and "pip install" in one.rest)
-    extras = re.search(r"\.\[([a-z,]+)\]", install)
-    assert extras is not None
-    assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
+LOCKS = {name: (ROOT / "locks" / name).read_text() for name in ("run.txt", "build.txt")}
+
+
+def locked(name: str) -> dict[str, tuple[Version, int]]:
+    """Each package of a lock with its version and how many hashes it has."""
+    entries = re.split(r"\n(?=[a-z])", LOCKS[name])
+    pins = [(re.match(r"([a-z0-9-]+)==([^ ]+)", entry), entry.count("--hash=sha256:")) for entry in entries]
+    return {pin[1]: (Version(pin[2]), hashes) for pin, hashes in pins if pin}
+
+
+def test_everything_that_the_image_installs_is_locked_by_hash() -> None:
+    """No line of either lock stands without one, and pip is told to refuse what does."""
+    for name in LOCKS:
+        assert locked(name)
+        assert all(hashes for _, hashes in locked(name).values())
+    installs = [
+        one for run in INSTRUCTIONS if run.word == "RUN" for one in run.rest.split("&&") if "pip install" in one
+    ]
+    assert len(installs) == 3
+    for one in installs:
+        assert "--require-hashes --only-binary :all: -r locks/" in one or "--no-index --no-deps" in one, one
+
+
+def test_the_lock_has_what_the_project_asks_for() -> None:
+    """`make lock` was run after the last change to the dependencies, with the extra for PostgreSQL."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["postgres"]]
+    hook = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]["dependencies"]
+    for name, requirements in {"run.txt": wanted, "build.txt": [*project["build-system"]["requires"], *hook]}.items():
+        pins = locked(name)
+        for requirement in map(Requirement, requirements):
+            assert requirement.specifier.contains(pins[requirement.name][0]), requirement
+    assert locked("run.txt").items() >= {
+        (name, pin) for name, pin in locked("build.txt").items() if name in locked("run.txt")
+    }
 
 
 def test_the_base_image_has_a_python_that_we_support() -> None:

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -141,3 +142,48 @@ def test_make_says_clearly_that_there_is_no_python_new_enough(tmp_path: Path) ->
     assert run.returncode != 0
     assert "No Python 3.11 or newer with venv was found at /nonexistent/python3." in run.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+SERVES = """
+import sys
+before = set(sys.modules)
+import gateway.app.worker
+loaded = set(sys.modules) - before
+import importlib.metadata
+print(*sorted({name.partition(".")[0] for name in loaded} & importlib.metadata.packages_distributions().keys()))
+"""
+DATA_PLANE = {
+    "gateway": "ours",
+    "httptools": "llhttp",
+    "orjson": "bodies that are merged",
+    "cryptography": "sealed credentials, and the certificates of tunnels",
+    "_cffi_backend": "of cryptography",
+    "aiohappyeyeballs": "dials",
+    "sqlalchemy": "the store",
+    "greenlet": "of sqlalchemy",
+    "aiosqlite": "the store's driver, where it is SQLite",
+    "pydantic": "policies and settings",
+    "pydantic_core": "of pydantic",
+    "pydantic_settings": "settings",
+    "annotated_types": "of pydantic",
+    "typing_inspection": "of pydantic",
+    "typing_extensions": "of pydantic and sqlalchemy",
+    "dotenv": "of pydantic-settings",
+    "jinja2": "the parser of {{ }} in policies",
+    "markupsafe": "of jinja2",
+    "re2": "patterns of fields",
+    "publicsuffixlist": "the checks of policies",
+    "structlog": "the log",
+    "rich": "structlog takes it where it is installed",
+    "pygments": "of rich",
+    "attr": "of rich, where it is installed",
+    "uvloop": "the loop",
+}
+
+
+def test_a_process_of_the_data_plane_loads_what_it_needs_and_no_more() -> None:
+    """Each of these could read the keys: a new one needs a reason here. The control plane's are not among them."""
+    done = subprocess.run([sys.executable, "-c", SERVES], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(done.stdout.split())
+    assert loaded <= DATA_PLANE.keys()
+    assert {"httptools", "cryptography", "sqlalchemy"} <= loaded
