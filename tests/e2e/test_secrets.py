@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.e2e.harness.running import RunningGateway
 from tests.e2e.harness.visitor import Visitor, query_of
 
 CURL = CLIENTS[0]
+IN_A_QUERY = "what-a-caller-put-into-its-query"
 API_KEY = "sk+live/0123456789&abcdef"
 READS = [
     "/apps",
@@ -82,6 +84,10 @@ def test_no_secret_is_found_in_files_logs_or_answers(own_gateway, provider, upst
     assert call("orders-1", "/v1/leak") == 200
     assert call("keyed-1", "/open/json") == 200
     given_out.pop(-2)  # that service's own answer says what it was sent, and the policy leaves bodies alone
+    assert call("orders-1", f"/v1/json?pin={IN_A_QUERY}") == 200
+    given_out.pop(-2)  # as above
+    assert call("orders-1", f"/v1/admin/x?pin={IN_A_QUERY}") == 403
+    secrets.add(IN_A_QUERY)
     provider.revoke(application)
     assert call("orders-1", "/v1/json") == 200
     secrets |= set(provider.tokens(application))
@@ -96,9 +102,12 @@ def test_no_secret_is_found_in_files_logs_or_answers(own_gateway, provider, upst
     given_out.append(gateway.api("DELETE", "/connections/orders-2").body)
     given_out.extend(answer.body for answer in (gateway.api("GET", path) for path in [*READS, "/requests"]))
     given_out.append(gateway.cli("connections", "show", "orders-1", "--json").stdout.encode())
+    given_out.append(urlopen(f"http://127.0.0.1:{gateway.web_port}/metrics", timeout=10).read())
+    assert b"gateway_requests" in given_out[-1]
+    assert found({"orders-1", "keyed-1", "everything"}, given_out[-1]) == [], "labels name no connection and no client"
     assert gateway.stop() == 0
 
-    assert len(secrets) >= 8
+    assert len(secrets) >= 9
     assert found(secrets, b"\n".join(given_out)) == []
     written = [path for path in gateway.directory.rglob("*") if path.is_file()]
     assert {"gateway.db", "gateway.log"} <= {path.name for path in written}
