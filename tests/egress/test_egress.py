@@ -166,6 +166,41 @@ async def test_dial_goes_on_to_the_next_address() -> None:
                 assert connected.getpeername()[0] == "127.0.0.1"
 
 
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 on loopback")
+@pytest.mark.parametrize("listening", ["::1", "127.0.0.1"])
+async def test_of_two_families_the_one_that_answers_is_taken_and_both_were_checked(listening: str) -> None:
+    """RFC 8305: the other is dialled beside it, and never a third."""
+    dialled: list[str] = []
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+
+    async def recorded(sock: socket.socket, address: tuple[object, ...]) -> None:
+        dialled.append(str(address[0]))
+        await connect(sock, address)
+
+    loop.sock_connect = recorded  # type: ignore[method-assign]
+    async with serving(saying(b""), listening) as port:
+        names = Names(["::1", "127.0.0.1"])
+        async with way_out(resolver=names, allow_networks=["127.0.0.1/32", "::1/128"]) as egress:
+            with await egress.dial("two.test", port) as connected:
+                assert connected.getpeername()[0] == listening
+        dialled_where_allowed = list(dialled)
+        async with way_out(resolver=names, allow_networks=["127.0.0.1/32"]) as egress:
+            assert await code(egress.dial("two.test", port)) == "address_not_allowed"
+    assert names.asked == ["two.test", "two.test"]
+    assert dialled == dialled_where_allowed, "where one address is refused, none is dialled"
+    assert set(dialled) <= {"::1", "127.0.0.1"}
+    assert listening in dialled
+
+
 async def test_a_closed_port_is_upstream_connect_and_told_in_the_systems_words() -> None:
     """The text that asyncio writes repeats the address as a Python tuple."""
     with socket.create_server(("127.0.0.1", 0)) as free:
