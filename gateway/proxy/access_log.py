@@ -17,7 +17,13 @@ import orjson
 
 _FLUSH_EVERY = 0.25  # seconds
 _FLUSH_AT = 32  # lines: more at a time would hold up the request that comes then
+_LONGEST_PATH = 1_024  # characters: the store keeps 100,000 entries
 _KEPT = 1_000  # newest entries that wait to be stored; the log has them all
+
+
+def shown_path(path: str) -> str:
+    """Return what is recorded of a path: a caller, and be it a stranger, decides on its length."""
+    return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}..."
 
 
 @dataclass(slots=True)  # not frozen: one is made for each request

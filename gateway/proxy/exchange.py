@@ -20,7 +20,7 @@ from gateway.http.response import ResponseHead
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
-from gateway.proxy.access_log import Entry
+from gateway.proxy.access_log import Entry, shown_path
 from gateway.proxy.admission import ANONYMOUS, client_name, not_permitted
 from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
@@ -507,7 +507,7 @@ class Exchange:
                 live.app if live is not None else "",
                 self.head.method,
                 target.origin.serialized if target is not None else "",
-                target.path if target is not None else "",
+                shown_path(target.path) if target is not None else "",
                 status,
                 code,
                 seconds,

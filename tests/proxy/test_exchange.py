@@ -644,3 +644,12 @@ async def test_the_log_tells_who_was_refused_and_where_it_wanted_to_go(gateway: 
     assert (foreign.client, foreign.connection, foreign.code) == ("runner", "hr-ann", "connection_not_permitted")
     assert foreign.origin + foreign.path == f"{gateway.origin}/v1/secrets"
     assert (unknown.client, unknown.origin, unknown.code) == ("", gateway.origin, "proxy_authentication_required")
+
+
+async def test_no_caller_decides_how_much_is_recorded_of_its_request(gateway: Gateway, caller: Caller) -> None:
+    await caller.ask(gateway.request(path="/v1/" + "a" * 50_000))
+    await caller.ask(gateway.request(path="/v1/" + "b" * 50_000, token="gwc_wrong"))
+    for entry in gateway.log.take_recent():
+        assert len(entry.path) < 1_100
+        assert entry.path.endswith("...")
+    assert len(gateway.service.requests[0]) > 50_000
