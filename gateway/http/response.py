@@ -11,6 +11,7 @@ _PRINTABLE = re.compile(rb"[\t -~\x80-\xff]*")
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STANDARD_REASONS = frozenset(_PHRASES.values())
 _COOKIES = frozenset({b"set-cookie", b"set-cookie2"})
+_LOWEST_STATUS = 100  # RFC 9112 §4: three digits. Over 599 they have no class, but some services use them
 _SWITCHING_PROTOCOLS = 101
 _NOT_MODIFIED = 304
 _NO_CONTENT = frozenset({204, _NOT_MODIFIED})
@@ -134,6 +135,8 @@ def read_response_head(
 
     Raises `ResponseInvalid`.
     """
+    if status < _LOWEST_STATUS:
+        raise ResponseInvalid(f"{status} is not a status")
     shape, values = _shapes.of(fields)
     if reason not in _STANDARD_REASONS and not _PRINTABLE.fullmatch(reason):
         reason = _PHRASES.get(status, b"")

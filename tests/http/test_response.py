@@ -87,3 +87,10 @@ def test_framing_is_written_anew() -> None:
     assert head_of().framing(chunked=False) == b""
     assert head_of().ends_with_connection
     assert not head_of((b"Transfer-Encoding", b"chunked")).ends_with_connection
+
+
+@pytest.mark.parametrize("status", [0, 1, 99])
+def test_a_status_below_100_is_refused(status: int) -> None:
+    """Relayed, it would have fewer than three digits, which no caller could read."""
+    with pytest.raises(ResponseInvalid, match="is not a status"):
+        head_of(status=status)
