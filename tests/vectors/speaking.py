@@ -11,7 +11,7 @@ from tests.proxy.harness import TOKEN, Caller, Gateway, running, settings
 from tests.vectors.recorder import Recorder
 
 SECRET = "tok_abcdefgh"
-_BASIC = b"Proxy-Authorization: Basic " + base64.b64encode(f"crm-ann:{TOKEN}".encode()) + b"\r\n"
+BASIC = b"Proxy-Authorization: Basic " + base64.b64encode(f"crm-ann:{TOKEN}".encode()) + b"\r\n"
 
 
 class Speaker:
@@ -20,7 +20,7 @@ class Speaker:
     def __init__(self, gateway: Gateway, entrance: str) -> None:
         self._gateway, self._entrance = gateway, entrance
         self.authority = f"127.0.0.1:{gateway.service.port}"
-        self.tag = {"absolute": _BASIC, "tunnel": b"", "path": f"X-Api-Key: {TOKEN}\r\n".encode()}[entrance]
+        self.tag = {"absolute": BASIC, "tunnel": b"", "path": f"X-Api-Key: {TOKEN}\r\n".encode()}[entrance]
         self.host = "gateway" if entrance == "path" else self.authority
 
     def target(self, path: str) -> str:
@@ -53,7 +53,7 @@ class Speaker:
         caller = await self._gateway.open()
         if self._entrance == "tunnel":
             await caller.send(
-                f"CONNECT {self.authority} HTTP/1.1\r\nHost: {self.authority}\r\n".encode() + _BASIC + b"\r\n"
+                f"CONNECT {self.authority} HTTP/1.1\r\nHost: {self.authority}\r\n".encode() + BASIC + b"\r\n"
             )
             assert (await caller.receive()).startswith(b"HTTP/1.1 200 ")
         return caller
