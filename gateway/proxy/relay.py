@@ -1,5 +1,6 @@
 """How an upstream's answer goes back to the caller: framing, scrubbing, `Location` (http-rules.md 12 to 15)."""
 
+import re
 from urllib.parse import urljoin
 
 from gateway.http.request import RequestHead
@@ -9,6 +10,8 @@ from gateway.http.target import Target, TargetInvalid, parse_target
 from gateway.policy.match import Allowed
 from gateway.vault import Live
 
+_REFERENCE = re.compile(r"(?!(?:[A-Za-z][A-Za-z0-9+.-]*:)?///)[!-\[\]-~]*", re.ASCII)
+"""What RFC 3986 and a browser read alike: visible ASCII without a backslash, and no path where a browser has a host."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _CLOSE = b"Connection: close\r\n\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
@@ -68,6 +71,8 @@ def rewrite_locations(response: ResponseHead, target: Target, live: Live) -> Non
 
 def _through_gateway(location: str, target: Target, live: Live) -> str | None:
     reference, mark, fragment = location.partition("#")
+    if not _REFERENCE.fullmatch(reference):
+        return None  # never repaired: it is passed on as it is
     try:
         pointed = parse_target(urljoin(target.url, reference))
     except (TargetInvalid, ValueError):

@@ -101,6 +101,9 @@ async def test_what_is_no_allowed_target_is_refused(gateway: Gateway, caller: Ca
         ("?page=2", "/c/crm-ann/{origin}/v1/users?page=2"),
         ("https://elsewhere.test/x", "https://elsewhere.test/x"),
         ("//evil/x", "//evil/x"),
+        ("///evil/x", "///evil/x"),
+        ("http:///evil/x", "http:///evil/x"),
+        ("/\t/\t/evil/x", "/\t/\t/evil/x"),
         ("/a/%2e%2e/b", "/a/%2e%2e/b"),
     ],
 )
