@@ -12,9 +12,7 @@ from gateway.policy.model import Allow
 from tests.proxy.harness import TOKEN
 from tests.vectors.browser_reading import Place, place_of
 from tests.vectors.cases import table
-from tests.vectors.speaking import all_of, recorded
-from tests.vectors.strict import read_answer
-from tests.vectors.test_urls import Everywhere
+from tests.vectors.everywhere import World, everywhere, head
 from tests.web.harness import ADMIN, Web, form_token, running
 
 TABLE = table("redirects")
@@ -72,32 +70,36 @@ async def test_the_sign_in_form_never_holds_another_place(web: Web) -> None:
         assert f'name="next" value="{text if text in STAYS else "/"}"' in page.text, text
 
 
-async def test_a_service_s_location_leads_through_the_gateway_only_where_a_browser_would_stay(tmp_path: Path) -> None:
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with everywhere(tmp_path, Matcher.compile(Allow(urls=["http://ok.test"]), {})) as one:
+        yield one
+
+
+async def test_a_location_leads_through_the_gateway_only_where_a_browser_would_stay(world: World) -> None:
     """Path-style callers stay on the gateway inside the allowed URLs; what leads elsewhere is passed on as it is."""
-    egress = Everywhere()
-    kept = 0
-    async with recorded(tmp_path, egress) as (gateway, service):
-        egress.service = service
-        gateway.connect(matcher=Matcher.compile(Allow(urls=["http://ok.test"]), {}))
-        faults = []
-        for text in [*ELSEWHERE, *STAYS]:
-            if not text.isascii() or not text.replace("\t", "").isprintable() or not text:
-                continue  # no field holds it
-            said = f"HTTP/1.1 302 Found\r\nLocation: {text}\r\nContent-Length: 0\r\n\r\n".encode()
-            service.answer = lambda _request, _on, said=said: said
-            caller = await gateway.open()
-            await caller.send(
-                f"GET /c/crm-ann/http://ok.test/v1/users HTTP/1.1\r\nHost: g\r\nX-Api-Key: {TOKEN}\r\n".encode()
-                + b"Connection: close\r\n\r\n"
-            )
-            answer = read_answer(await all_of(caller))
-            await caller.close()
-            assert answer is not None
-            (location,) = answer.all("location")
-            if location == text.strip():
-                continue
-            kept += 1
-            if not location.startswith("/c/crm-ann/http://ok.test/") or place_of(text, OK) != OK:
-                faults.append(f"{text!r}, by a browser {place_of(text, OK).host}, became {location!r}")
+    faults, kept = [], 0
+    asking = head("/c/crm-ann/http://ok.test/v1/users", "gateway", f"X-Api-Key: {TOKEN}\r\n".encode())
+    for text in [*ELSEWHERE, *STAYS]:
+        if not text.isascii() or not text.replace("\t", "").isprintable() or not text:
+            continue  # no field holds it
+        world.says(f"HTTP/1.1 302 Found\r\nLocation: {text}\r\nContent-Length: 0\r\n\r\n".encode())
+        (location,) = (await world.ask(asking)).locations
+        if location == text.strip():
+            continue
+        kept += 1
+        if not location.startswith("/c/crm-ann/http://ok.test/") or place_of(text, OK) != OK:
+            faults.append(f"{text!r}, by a browser {place_of(text, OK).host}, became {location!r}")
     assert kept > 100
     assert not faults, f"{len(faults)}:\n" + "\n".join(faults)
+
+
+async def test_none_of_them_is_a_target(world: World) -> None:
+    """As they stand, and inside a tunnel to the one host that is allowed."""
+    faults = {}
+    for text in ELSEWHERE:
+        for asked in (await world.ask(head(text)), await world.ask(head(text, "ok.test", b""), connect="ok.test:80")):
+            led = [host for host in asked.dialled if host != "ok.test:80" or place_of(text, OK) != OK]
+            if led or not (asked.code or asked.dialled):
+                faults[text] = f"{asked.code}, to {asked.dialled} for {asked.targets}"
+    assert not faults

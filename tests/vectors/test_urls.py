@@ -1,28 +1,18 @@
-"""Texts as targets: each is refused, or goes to the host that a WHATWG parser would go to, with the path as written.
+"""Texts as targets: each is refused, or goes to the host that a WHATWG parser would go to, with the path as written."""
 
-Every socket of the gateway leads to one recorder, whatever host and port it was for; which they were is written down.
-"""
-
-import asyncio
 import re
-import socket
 from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from gateway.egress import Egress
-from gateway.errors import Refusal, UpstreamError
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.match import Matcher
 from gateway.policy.model import Allow
-from tests.proxy.harness import TOKEN, Gateway
+from tests.proxy.harness import TOKEN
 from tests.vectors.cases import table
-from tests.vectors.recorder import Recorder, echo
-from tests.vectors.speaking import BASIC, all_of, recorded
-from tests.vectors.strict import read_answer
+from tests.vectors.everywhere import Asked, World, everywhere, head
 
 URLS = table("urls")
 ROWS = [
@@ -32,89 +22,9 @@ ROWS = [
     for row in group["urls"]
 ]
 BASE = "base.test:80"
-_PATIENCE = 5.0  # seconds; only a fault waits that long
 _REFUSALS = {"request_rejected", "target_invalid"}
 _TAG = f"X-Api-Key: {TOKEN}\r\n".encode()
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-
-class Everywhere(Egress):
-    """A way out that resolves and checks as ever, writes down where to, and then dials the recorder."""
-
-    def __init__(self) -> None:
-        super().__init__(allow_networks=["0.0.0.0/0", "::/0"], resolver=_resolved)
-        self.service: Recorder | None = None
-        self.secure = False  # TLS is to come, which the recorder doesn't speak: it is enough to know where to
-        self.dialled: list[str] = []
-
-    async def dial(self, host: str, port: int) -> socket.socket:
-        await self.resolve(host, port)
-        self.dialled.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        if self.secure:
-            raise UpstreamError(Refusal(code="upstream_connect", detail="It stops here."))
-        assert self.service is not None
-        dialled = socket.create_connection(("127.0.0.1", self.service.port))
-        dialled.setblocking(False)
-        return dialled
-
-
-async def _resolved(_host: str, _port: int) -> list[str]:
-    return ["127.0.0.1"]
-
-
-class Asked(NamedTuple):
-    """What came of a request: the code of a refusal or "", and which hosts, `Host` fields and targets it led to."""
-
-    code: str
-    dialled: list[str]
-    hosts: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-
-
-class World:
-    """A gateway whose policy allows what WHATWG names, for http and https alike, and nothing else."""
-
-    def __init__(self, gateway: Gateway, service: Recorder, egress: Everywhere) -> None:
-        self._gateway, self._service, self._egress = gateway, service, egress
-        egress.service = service
-        # One request on a connection, so that each has to say where it goes.
-        service.answer = lambda request, _on: echo(request).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
-        gateway.connect(base_url=f"http://{BASE}/v1", matcher=_allows_what_whatwg_names())
-
-    async def ask(self, request: bytes, *, secure: bool = False, connect: str = "") -> Asked:
-        """Send one request, in a tunnel to `connect` if that is given."""
-        self._egress.secure = secure
-        self._egress.dialled.clear()
-        self._service.requests.clear()
-        caller = await self._gateway.open()
-        if connect:
-            await caller.send(f"CONNECT {connect} HTTP/1.1\r\nHost: {connect}\r\n".encode() + BASIC + b"\r\n")
-            opened = await caller.receive()
-            if not opened.startswith(b"HTTP/1.1 200 "):
-                await caller.close()
-                return Asked(_code(opened), [])
-        await caller.send(request)
-        try:
-            received = await asyncio.wait_for(all_of(caller), _PATIENCE)
-        except TimeoutError:
-            return Asked("no answer", list(self._egress.dialled))
-        finally:
-            await caller.close()
-        assert not self._service.unclear
-        requests = self._service.requests
-        return Asked(
-            _code(received),
-            list(self._egress.dialled),
-            tuple(host for request in requests for host in request.all("host")),
-            tuple(request.start[1] for request in requests),
-        )
-
-
-def _code(received: bytes) -> str:
-    answer = read_answer(received)
-    assert answer is not None, received
-    said = "".join(answer.all("proxy-status"))
-    return said.partition('details="')[2].rstrip('"')
 
 
 @cache
@@ -130,10 +40,6 @@ def _can_be_allowed(url: str) -> bool:
     except EntryInvalid:
         return False  # such as http://..:80
     return True
-
-
-def head(target: str, host: str = "elsewhere.test", tag: bytes = BASIC) -> bytes:
-    return f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n".encode() + tag + b"\r\n"
 
 
 def without_default_port(named: str, scheme: str) -> str:
@@ -158,9 +64,9 @@ def judge(asked: Asked, named: str, sent: str, *, secure: bool) -> str:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    egress = Everywhere()
-    async with recorded(tmp_path, egress) as (gateway, service):
-        yield World(gateway, service, egress)
+    """It allows what WHATWG names, for http and https alike, and nothing else."""
+    async with everywhere(tmp_path, _allows_what_whatwg_names(), base_url=f"http://{BASE}/v1") as one:
+        yield one
 
 
 async def test_an_absolute_target_goes_where_whatwg_goes_or_nowhere(world: World) -> None:
