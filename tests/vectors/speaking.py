@@ -1,6 +1,5 @@
 """Callers of the three entrances: each says the same request in its own way, and keeps every byte that comes back."""
 
-import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncIterator
@@ -73,8 +72,9 @@ async def recorded(tmp_path: Path, egress: Egress | None = None) -> AsyncIterato
     """A gateway, and a recorder behind it. At the end every connection between them is closed."""
     service = Recorder()
     await service.start()
-    async with running(settings(tmp_path), service, egress=egress) as gateway:  # type: ignore[arg-type]
-        gateway.connect()
-        yield gateway, service
-    await service.stop()
-    await asyncio.sleep(0)
+    try:
+        async with running(settings(tmp_path), service, egress=egress) as gateway:  # type: ignore[arg-type]
+            gateway.connect()
+            yield gateway, service
+    finally:
+        await service.stop()

@@ -121,3 +121,36 @@ async def test_whatever_a_service_sends_each_request_has_one_answer_and_it_is_it
             await hostile.hear(case)
     assert not hostile.faults, f"{len(hostile.faults)} of {hostile.tried}:\n" + "\n".join(hostile.faults)
     assert hostile.tried >= 110
+
+
+EARLY = {
+    "by its length": (b"Content-Length: 60\r\n", b"", b""),
+    "in chunks": (b"Transfer-Encoding: chunked\r\n", b"3c\r\n", b"\r\n0\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("framing", EARLY)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_content_that_comes_behind_an_early_answer_is_content_still(
+    tmp_path: Path, entrance: str, framing: str
+) -> None:
+    """A service that answers a head alone, and a caller whose content is then a request: it is nobody's request."""
+    fields, before, behind = EARLY[framing]
+    early = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    async with recorded(tmp_path) as (gateway, service):
+        speaker = Speaker(gateway, entrance)
+        caller = await speaker.open()
+        await caller.send(speaker.request("/v1/early", "POST", fields))
+        async with asyncio.timeout(_PATIENCE):
+            await service.heard.wait()
+        service.connections[0].send(early)
+        answer = _final(await _answered(caller, "POST"), "POST")
+        assert answer is not None
+        assert answer.content == b"ok"
+        assert answer.all("connection") == ["close"]
+        smuggled = speaker.request("/v1/smuggled")
+        await caller.send(before + smuggled[:60].ljust(60) + behind + smuggled)
+        assert await all_of(caller) == b""
+        await caller.close()
+    assert service.requests == []
+    assert b"smuggled" not in b"".join(connection.data for connection in service.connections)
