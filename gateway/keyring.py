@@ -6,7 +6,7 @@ key, reading any key of the ring. Nothing here does I/O; the nonces and keys com
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -28,16 +28,29 @@ class KeyringError(Exception):
 
 
 class Keyring:
-    """The data keys in use, by id. `newest` seals; every one of them opens."""
+    """The data keys in use, by id. `newest` seals; every one of them opens.
+
+    Keys may be added while others use it, also in threads. None is ever taken out: a value that was read before a
+    rotation ended opens behind it as well, for as long as this process lives.
+    """
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
         if not keys:
             raise KeyringError("a keyring needs at least one data key")
-        self._ciphers = {key_id: AESGCM(_checked(key)) for key_id, key in keys.items()}
-        self.newest = max(keys)
+        self._ciphers: dict[int, AESGCM] = {}
+        self.add(keys)
 
     def __repr__(self) -> str:
         return f"Keyring(ids={sorted(self._ciphers)})"
+
+    def add(self, keys: Mapping[int, bytes]) -> None:
+        """Take up further keys."""
+        self._ciphers = self._ciphers | {key_id: AESGCM(_checked(key)) for key_id, key in keys.items()}
+        self.newest = max(self._ciphers)
+
+    def knows(self, key_ids: Iterable[int]) -> bool:
+        """Whether what is sealed with any of these keys opens."""
+        return self._ciphers.keys() >= set(key_ids)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -56,10 +69,6 @@ class Keyring:
             raise KeyringError(f"sealed with data key {key_id_of(blob)}, which is not in the keyring")
         return _open(cipher, blob, (table, column, row))
 
-    def is_current(self, blob: bytes) -> bool:
-        """Whether `blob` is under the newest key, so that rotation can leave it alone."""
-        return key_id_of(blob) == self.newest
-
 
 def key_id_of(blob: bytes) -> int:
     """Return the id of the data key that `blob` is sealed with. Raises `KeyringError` if it is no sealed blob."""
@@ -68,6 +77,11 @@ def key_id_of(blob: bytes) -> int:
     if blob[0] != VERSION:
         raise KeyringError(f"sealed in form {blob[0]}; this gateway knows form {VERSION}")
     return int.from_bytes(blob[1:_HEAD_BYTES], "big")
+
+
+def head_of(key_id: int) -> bytes:
+    """Return what every blob sealed with this data key begins with; in the order of the ids."""
+    return bytes([VERSION]) + key_id.to_bytes(_ID_BYTES, "big")
 
 
 def create_master_key() -> bytes:
@@ -107,7 +121,7 @@ def _checked(key: bytes) -> bytes:
 
 
 def _seal(cipher: AESGCM, key_id: int, plaintext: bytes, place: tuple[str, ...]) -> bytes:
-    head = bytes([VERSION]) + key_id.to_bytes(_ID_BYTES, "big")
+    head = head_of(key_id)
     nonce = os.urandom(NONCE_BYTES)
     return head + nonce + cipher.encrypt(nonce, plaintext, _associated(head, place))
 

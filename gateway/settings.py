@@ -7,6 +7,7 @@ documents every key. Relative paths start from the working directory.
 import difflib
 import json
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,10 +119,16 @@ def _store_url(value: str) -> str:
     return value
 
 
-def _key_source(value: str) -> str:
+def key_source(value: str) -> str:
+    """Return what names a place of the master key. Raises `ValueError` that says which form is right."""
     kind, _, name = value.partition(":")
-    if kind not in {"file", "env"} or not name:
-        raise ValueError(f"{value!r} is not a key source; write file:PATH or env:NAME")
+    if kind not in {"file", "env", "command"} or not name.strip():
+        raise ValueError(f"{value!r} is not a key source; write file:PATH, env:NAME or command:PROGRAM ARGUMENT…")
+    if kind == "command":
+        try:
+            shlex.split(name)
+        except ValueError:
+            raise ValueError("the command of a key source has a quotation mark that isn't closed") from None
     return value
 
 
@@ -195,9 +202,12 @@ class Store(_Section):
 
 
 class Keys(_Section):
-    """Where the master key comes from: `file:PATH` (made on first start) or `env:NAME` (base64 or hex of 32 bytes)."""
+    """Where the master key comes from: `file:PATH` (made on first start), `env:NAME`, or `command:PROGRAM ARGUMENT…`.
 
-    source: Annotated[str, AfterValidator(_key_source)] = "file:{data_dir}/master.key"
+    Each gives 32 bytes as base64 or hex.
+    """
+
+    source: Annotated[str, AfterValidator(key_source)] = "file:{data_dir}/master.key"
 
 
 class Access(_Section):

@@ -76,12 +76,12 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(text: str) -> None:
     assert not text or text not in str(raised.value)
 
 
-@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620, 0o602, 0o610])
 def test_a_key_file_that_others_can_read_is_refused_with_the_command(mode: int, tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     create_master_file(f"file:{path}")
     path.chmod(mode)
-    with pytest.raises(StartError, match=rf"other users can read the master key Run: chmod 600 {path}"):
+    with pytest.raises(StartError, match=rf"other users can read or change the master key\. Run: chmod 600 {path}"):
         read_master_key(f"file:{path}")
 
 

@@ -9,6 +9,7 @@ from gateway.keyring import (
     KeyringError,
     create_data_key,
     create_master_key,
+    head_of,
     key_id_of,
     unwrap,
     wrap,
@@ -69,7 +70,16 @@ def test_the_newest_key_seals_and_every_key_opens():
     new = both.seal(b"token", **HERE)
     assert (key_id_of(old), key_id_of(new), both.newest, both.ids) == (1, 2, 2, (1, 2))
     assert both.open(old, **HERE) == both.open(new, **HERE) == b"token"
-    assert (both.is_current(old), both.is_current(new)) == (False, True)
+    assert (old.startswith(head_of(1)), new.startswith(head_of(2))) == (True, True)
+
+
+def test_a_key_that_is_added_seals_from_then_on_and_the_others_go_on_opening():
+    ring = Keyring({1: ONE})
+    old = ring.seal(b"token", **HERE)
+    ring.add({2: TWO})
+    assert key_id_of(ring.seal(b"token", **HERE)) == ring.newest == 2
+    assert ring.open(old, **HERE) == b"token"
+    assert (ring.knows({1, 2}), ring.knows({1, 3})) == (True, False)
 
 
 def test_a_key_that_is_not_in_the_ring_is_named(keyring):

@@ -201,7 +201,7 @@ CASES = {
     ),
     "a key source we don't know": (
         "[keys]\nsource = 'vault'",
-        "config.toml: keys.source: 'vault' is not a key source; write file:PATH or env:NAME",
+        "config.toml: keys.source: 'vault' is not a key source; write file:PATH, env:NAME or command:PROGRAM ARGUMENT…",
     ),
     "a public URL with a path's query": (
         "[web]\npublic_url = 'gw.example.com'",

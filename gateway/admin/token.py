@@ -6,20 +6,18 @@ Whoever has it may do everything that the admin API and the pages can. It is com
 import os
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from gateway.errors import Refusal, StartError
 from gateway.secret import Secret
 from gateway.settings import Settings
+from gateway.store.private_file import make_private_file, read_private_file
 
 VARIABLE = "GATEWAY_ADMIN_TOKEN"
 FILE = "admin.token"
 PREFIX = "gwa_"
 LEAST = 16
 """Characters of the shortest token accepted: anything shorter can be guessed by trying."""
-
-_OTHERS = 0o077
 
 
 def token_file(settings: Settings) -> Path:
@@ -37,32 +35,15 @@ def load_admin_token(settings: Settings, environ: Mapping[str, str] = os.environ
     if given:
         return _checked(given, VARIABLE)
     path = token_file(settings)
-    try:
-        if not path.exists():
-            _make(path)
-        if path.stat().st_mode & _OTHERS:
-            raise _refused(f"{path}: other users can read the admin token", f"Run: chmod 600 {path}")
-        return _checked(path.read_text(encoding="utf-8").strip(), str(path))
-    except OSError as error:
-        raise _refused(f"{path}: the admin token can't be read or made: {error.strerror}", f"Set {VARIABLE}.") from None
-
-
-def _make(path: Path) -> None:
-    """Write a new token whole before its name appears, and never over one that another process made."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(PREFIX + secrets.token_urlsafe(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    content = read_private_file(path, "the admin token")
+    if content is None:
+        try:
+            make_private_file(path, f"{PREFIX}{secrets.token_urlsafe(32)}\n".encode())
+        except OSError as error:
+            detail = f"{path}: the admin token can't be made: {error.strerror}"
+            raise _refused(detail, f"Set {VARIABLE}.") from None
+        content = read_private_file(path, "the admin token") or b""
+    return _checked(content.decode("utf-8", "replace").strip(), str(path))
 
 
 def _checked(token: str, place: str) -> Secret:

@@ -27,6 +27,8 @@ async def hear_of_changes(gateway: Gateway, *, after: int) -> None:
     async def changed(kind: str, key: str) -> None:
         if kind in {"client", "everything"}:
             await gateway.access.reload()
+        if kind in {"key", "everything"}:
+            await gateway.store.database.learn()
         gateway.vault.forget(kind, key)
 
     def away(error: StoreError) -> None:

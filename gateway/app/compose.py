@@ -29,11 +29,15 @@ GATEWAY_ID = "gateway_id"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
-    """The parts. `clock` gives seconds since the epoch; `own_listeners` is filled in by whoever listens."""
+    """The parts. `clock` gives seconds since the epoch; `own_listeners` is filled in by whoever listens.
+
+    `master` is the master key: workers are handed it, and rotation wraps with it.
+    """
 
     settings: Settings
     store: Store
     keyring: Keyring
+    master: bytes = field(repr=False)
     vault: Vault
     access: Access
     audit: Audit
@@ -53,19 +57,24 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, *, create: bool = True, clock: Callable[[], float] = time.time
+    settings: Settings, *, create: bool = True, clock: Callable[[], float] = time.time, master: bytes | None = None
 ) -> AsyncIterator[Gateway]:
     """Open the store and all that stands on it. `create`: make what is missing, as on a first start.
+
+    The master key is read from its source, once, unless `master` is it.
 
     Raises `StartError`, one line and what to do next; nothing was changed then.
     """
     if not create and (file := missing_file(settings)):
         hint = "Make one with: gateway serve, or gateway connect APP"
         raise StartError(Refusal(code="not_found", detail=f"There is no gateway here yet: no {file}.", hint=hint))
-    master = read_master_key(settings.keys.source)
+    if master is None:
+        master = read_master_key(settings.keys.source)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(await Store.open(settings.store.url, migrate=create))
-        keyring = await _unlock(store, settings, master, create=create, now=clock())
+        if master is None:
+            master = await _make_master(store, settings, create=create)
+        keyring = await keyring_from_store(store, master, clock())
         catalog = Catalog(settings.policies_dir)
         catalog.load()
         own: set[tuple[str, int]] = set()
@@ -93,6 +102,7 @@ async def open_gateway(
             settings=settings,
             store=store,
             keyring=keyring,
+            master=master,
             vault=vault,
             access=access,
             audit=audit,
@@ -105,15 +115,13 @@ async def open_gateway(
         )
 
 
-async def _unlock(store: Store, settings: Settings, master: bytes | None, *, create: bool, now: float) -> Keyring:
-    """Return the keyring; on a new store the master key is made, on an old one it must be there."""
-    if master is None:
-        source = settings.keys.source.removeprefix("file:")
-        if not create or await store.keys.all():
-            detail, hint = f"{source}: the master key of this store is missing.", "Put it back from its backup."
-            raise StartError(Refusal(code="internal", detail=detail, hint=hint))
-        master = create_master_file(settings.keys.source)
-    return await keyring_from_store(store, master, now)
+async def _make_master(store: Store, settings: Settings, *, create: bool) -> bytes:
+    """Return a new master key for a new store; on an old one it must have been there."""
+    source = settings.keys.source.removeprefix("file:")
+    if not create or await store.keys.all():
+        detail, hint = f"{source}: the master key of this store is missing.", "Put it back from its backup."
+        raise StartError(Refusal(code="internal", detail=detail, hint=hint))
+    return create_master_file(settings.keys.source)
 
 
 async def _gateway_id(store: Store) -> str:

@@ -112,7 +112,7 @@ async def _proxies(gateway: Gateway) -> AsyncIterator[Listen]:
         return
     from gateway.app.workers import workers  # noqa: PLC0415 - one process is the rule
 
-    async with workers(gateway.settings, gateway.metrics) as listen:
+    async with workers(gateway.settings, gateway.metrics, gateway.master) as listen:
         yield listen
 
 

@@ -1,4 +1,4 @@
-"""One worker, as `workers` starts it: `python -m gateway.app.worker`, its settings on standard input."""
+"""One worker, as `workers` starts it: `python -m gateway.app.worker`, settings and master key on its standard input."""
 
 import asyncio
 import os
@@ -23,20 +23,25 @@ def main() -> int:
     """Serve the proxy port; return 1 where that can't be, having said why in one line."""
     conceal()
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
+    master = bytes.fromhex(sys.stdin.buffer.readline().decode())
     configure_log(form=settings.log.format, level=settings.log.level)
     try:
-        run_on_uvloop(work(settings))
+        run_on_uvloop(work(settings, master))
     except GatewayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
 
-async def work(settings: Settings) -> None:
+async def work(settings: Settings, master: bytes) -> None:
     """Serve until told to stop, or until the parent is gone."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _heard, stop)
-    async with open_gateway(settings, create=False) as gateway, background(gateway), proxy_listener(gateway) as listen:
+    async with (
+        open_gateway(settings, create=False, master=master) as gateway,
+        background(gateway),
+        proxy_listener(gateway) as listen,
+    ):
         web = settings.web.listen
         gateway.own_listeners.update(((listen.host, listen.port), (web.host, web.port)))
         async with signals(stop, gateway):

@@ -2,8 +2,8 @@
 
 The first process has the web listener and starts the others; each opens the same store and hears of changes by itself.
 A worker that dies is started again, after a pause that doubles while it keeps dying. Settings go to a worker through
-its standard input, which stays open: when it ends, the parent is gone, and the worker ends as well. What a worker has
-counted comes back through its standard output, a line at a time.
+its standard input, and the master key, which is read once for a server. It stays open: when it ends, the parent is
+gone, and the worker ends as well. What a worker has counted comes back through its standard output, a line at a time.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def workers(settings: Settings, metrics: Metrics) -> AsyncIterator[Listen]:
+async def workers(settings: Settings, metrics: Metrics, master: bytes) -> AsyncIterator[Listen]:
     """Start the workers, keep their number, and stop them at the end; `metrics` hears theirs. Raises `StartError`."""
     with _reserved(settings.proxy.listen) as listen:
         given = settings.model_copy(update={"proxy": settings.proxy.model_copy(update={"listen": listen})})
-        crew = [Worker(number, given, metrics) for number in range(settings.workers)]
+        crew = [Worker(number, given, metrics, master) for number in range(settings.workers)]
         try:
             await asyncio.gather(*(worker.start() for worker in crew))
             async with tasks(*(worker.keep() for worker in crew)):
@@ -49,10 +49,11 @@ async def workers(settings: Settings, metrics: Metrics) -> AsyncIterator[Listen]
 class Worker:
     """One child process."""
 
-    def __init__(self, number: int, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, number: int, settings: Settings, metrics: Metrics, master: bytes) -> None:
         self._number = number
         self._metrics = metrics
         self._settings = settings
+        self._master = master
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -70,7 +71,7 @@ class Worker:
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101 - as above
         with suppress(ConnectionError):
-            process.stdin.write(self._settings.model_dump_json().encode() + b"\n")
+            process.stdin.write(b"%s\n%s\n" % (self._settings.model_dump_json().encode(), self._master.hex().encode()))
             await process.stdin.drain()
         said = b""
         with suppress(TimeoutError):

@@ -5,17 +5,22 @@ transaction begins with BEGIN IMMEDIATE, so that it never has to be given up hal
 writers queue at a lock of our own, which is fair; between processes SQLite's busy timeout waits.
 
 PostgreSQL: reads are single statements in autocommit, writes are READ COMMITTED transactions.
+
+Whoever reads a sealed value gets it only after its data key is known, if there is such a key: the keys are read again
+before. And a write that came too late for its key says so after they were read, so that the next try seals anew.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.store.failures import translated
+from gateway.keyring import Keyring
+from gateway.store.failures import RetiredKeyError, translated
+from gateway.store.sealed import noting
 from gateway.store.transaction import Transaction
 
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
@@ -35,25 +40,47 @@ class Database:
         self._reader = self._engine.execution_options(**reading)
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self._in_use, self._idle = 0, asyncio.Event()
+        self._keyring: Keyring | None = None
+        self._learn: Callable[[], Awaitable[None]] | None = None
         self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
+
+    def opened_with(self, keyring: Keyring, learn: Callable[[], Awaitable[None]]) -> None:
+        """Keep this keyring up to date from now on: `learn` adds the data keys that it doesn't have yet."""
+        self._keyring, self._learn = keyring, learn
+
+    async def learn(self) -> None:
+        """Take up the data keys that other processes have made. Raises `StoreError`."""
+        if self._learn is not None:
+            await self._learn()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """Give a connection to read with; each statement sees the newest commit. Raises `StoreError`."""
-        with translated():
+        with translated(), noting() as seen:
             async with self._using(self._reader) as transaction:
                 yield transaction
+            await self._know(seen)
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
 
-        Raises `ConflictError` where a unique key is taken, `StoreError` for everything else.
+        Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
+        `StoreError` for everything else.
         """
-        with translated():
-            async with self._turn, self._using(self._writer) as transaction:
-                yield transaction
-                await transaction.commit()
+        with translated(), noting() as seen:
+            try:
+                async with self._turn, self._using(self._writer) as transaction:
+                    yield transaction
+                    await transaction.commit()
+            except RetiredKeyError:
+                await self.learn()
+                raise
+            await self._know(seen)
+
+    async def _know(self, key_ids: set[int]) -> None:
+        if key_ids and self._keyring is not None and not self._keyring.knows(key_ids):
+            await self.learn()
 
     @asynccontextmanager
     async def _using(self, engine: AsyncEngine) -> AsyncIterator[Transaction]:

@@ -42,6 +42,10 @@ class ConflictError(StoreError):
     """A row of this key, or of this account, is there already."""
 
 
+class RetiredKeyError(StoreError):
+    """What was to be written is sealed with a data key that a rotation has retired meanwhile: seal it anew."""
+
+
 def describe(error: BaseException) -> str:
     """Return what is wrong with the store, as the end of "The store …"."""
     origin = getattr(error, "orig", None) or error

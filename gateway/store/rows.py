@@ -165,12 +165,17 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataKeyRow:
-    """One data key, wrapped by the master key. A retired one only opens."""
+    """One data key, wrapped by the master key. A retired one only opens.
+
+    `handed_on` is the key once more, sealed by the one before it for (data_keys, handed_on, id) while that is being
+    replaced: a server that was started with an earlier master key learns of it by what it has.
+    """
 
     id: int
     wrapped: bytes = field(repr=False)
     created_at: float
     retired_at: float | None = None
+    handed_on: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The tables. `migrations/` arrives at the same ones; a test holds the two together.
 
-Only types that SQLite and PostgreSQL share. Times are seconds since the epoch. What is sealed is `LargeBinary`.
+Only types that SQLite and PostgreSQL share. Times are seconds since the epoch. What is sealed is `Sealed`, and nothing
+else need be said of it: rotation, and what holds for reading and writing, go by the type.
 """
 
 from sqlalchemy import (
@@ -17,6 +18,8 @@ from sqlalchemy import (
     Table,
     Text,
 )
+
+from gateway.store.sealed import Sealed
 
 # Every constraint has a name, so that a later migration can name what it drops.
 metadata = MetaData(
@@ -41,7 +44,7 @@ meta = Table(
     "meta",
     metadata,
     Column("name", Text, primary_key=True),
-    Column("value", LargeBinary, nullable=False),
+    Column("value", Sealed, nullable=False),  # or plain: a sealed one is told by how it begins
 )
 
 data_keys = Table(
@@ -51,6 +54,7 @@ data_keys = Table(
     Column("wrapped", LargeBinary, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("retired_at", Double),
+    Column("handed_on", LargeBinary),
 )
 
 connections = Table(
@@ -62,8 +66,8 @@ connections = Table(
     Column("unique_id", Text),
     Column("status", Text, nullable=False),
     Column("reason", Text),
-    Column("fields", LargeBinary, nullable=False),
-    Column("credentials", LargeBinary),
+    Column("fields", Sealed, nullable=False),
+    Column("credentials", Sealed),
     Column("token_version", BigInteger, nullable=False),
     Column("fence", BigInteger, nullable=False),
     Column("lease_owner", Text),
@@ -102,7 +106,7 @@ app_secrets = Table(
     metadata,
     Column("app", Text, primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed", Sealed, nullable=False),
     Column("updated_at", Double, nullable=False),
 )
 
@@ -112,14 +116,14 @@ connect_links = Table(
     Column("token_hash", LargeBinary, primary_key=True),
     Column("app", Text, nullable=False),
     Column("connection", Text),
-    Column("fields", LargeBinary),
+    Column("fields", Sealed),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Column("used_at", Double),
     Column("created_by", Text, nullable=False),
     Column("claim", Text),
     Column("claimed_until", Double),
-    Column("outcome", LargeBinary),
+    Column("outcome", Sealed),
     Index("ix_connect_links_expires_at", "expires_at"),
 )
 
@@ -129,7 +133,7 @@ login_states = Table(
     Column("state_hash", LargeBinary, primary_key=True),
     Column("app", Text, nullable=False),
     Column("session_hash", LargeBinary, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("sealed", Sealed, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
     Index("ix_login_states_expires_at", "expires_at"),
@@ -142,7 +146,7 @@ revocations = Table(
     Column("connection", Text, nullable=False),
     Column("app", Text, nullable=False),
     Column("actor", Text, nullable=False),
-    Column("sealed", LargeBinary),
+    Column("sealed", Sealed),
     Column("created_at", Double, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_try_at", Double),

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, CursorResult, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store.fence import LIVING, key_ids_written, require_living
+
 T = TypeVar("T")
 
 
@@ -26,8 +28,14 @@ class Transaction:
     async def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[Any]:
-        """Execute a statement and return its rows, all of them read."""
-        return await self._step(self._connection.execute(statement, parameters))
+        """Execute a statement and return its rows, all of them read.
+
+        Raises `RetiredKeyError` where it wrote what is sealed with a key that was retired meanwhile.
+        """
+        result = await self._step(self._connection.execute(statement, parameters))
+        if statement.is_dml and (used := key_ids_written(result)):
+            require_living(used, (await self._step(self._connection.execute(LIVING))).scalars())
+        return result
 
     async def exec_driver_sql(self, statement: str, parameters: Any = None) -> CursorResult[Any]:
         """Execute a text in the database's own words."""

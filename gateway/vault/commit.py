@@ -10,6 +10,7 @@ import structlog
 from gateway.errors import StoreError
 from gateway.store.alongside import Alongside
 from gateway.store.connections import Connections
+from gateway.store.failures import RetiredKeyError
 from gateway.store.rows import ConnectionRow, Status
 
 LEASE_SECONDS = 30.0  # design.md, "Tokens"
@@ -20,6 +21,14 @@ FAILURE_SECONDS = 2.0  # for a failure nobody needs to wait longer: unwritten, i
 
 T = TypeVar("T")
 _log = structlog.get_logger()
+
+
+async def sealed_anew(write: Callable[[], Awaitable[T]]) -> T:
+    """Do a write that seals what it writes; once more where the data key was retired in between."""
+    try:
+        return await write()
+    except RetiredKeyError:
+        return await write()
 
 
 class Commits:
@@ -36,13 +45,14 @@ class Commits:
         row: ConnectionRow,
         fence: int,
         *,
-        credentials: bytes,
+        credentials: Callable[[], bytes],
         expires_at: float | None,
         renew_at: float | None,
         alongside: Sequence[Alongside] = (),
     ) -> bool:
         """Store new tokens. False: newer credentials are there, or the connection was ended; these are of no use.
 
+        `credentials` seals them, anew at each try: the data key of the last one may have been retired meanwhile.
         Where the fence is lost to somebody who took the lease after it lapsed, and who can only fail with the token
         that ours replaced, we take the lease in our turn. Raises `StoreError` after ten minutes of trying.
         """
@@ -52,7 +62,7 @@ class Commits:
                 row.id,
                 fence=fence,
                 now=self._clock(),
-                credentials=credentials,
+                credentials=credentials(),
                 expires_at=expires_at,
                 renew_at=renew_at,
                 alongside=alongside,

@@ -5,6 +5,7 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal
 from gateway.oauth.answer import TokenAnswer, TokenRefused
@@ -19,6 +20,7 @@ from gateway.store.connections import Connections
 from gateway.store.failures import ConflictError
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.chronicle import Chronicle
+from gateway.vault.commit import sealed_anew
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.label import label_of, unique_id_of
 from gateway.vault.probe import run_test
@@ -179,9 +181,9 @@ class Connecting:
             if target is None:
                 await self._raise_if_anothers(draft)
             try:
-                if target_id is not None and await self._update(target_id, draft):
+                if target_id is not None and await sealed_anew(partial(self._update, target_id, draft)):
                     return await self._connected(target_id, created=False)
-                await self._insert(draft_id, draft)
+                await sealed_anew(partial(self._insert, draft_id, draft))
                 return await self._connected(draft_id, created=True)
             except ConflictError:  # somebody else connected this account, or took this id, just now
                 await self._standing(draft.app, draft.wanted)

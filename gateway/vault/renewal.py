@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from enum import Enum
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -290,7 +291,7 @@ class Renewals:
         written = await self._commits.tokens(
             row,
             fence,
-            credentials=self._safe.seal_credentials(row.id, credentials),
+            credentials=partial(self._safe.seal_credentials, row.id, credentials),
             expires_at=expires_at,
             renew_at=renew_at(row.id, policy, credentials, expires_at=expires_at, updated_at=now),
             alongside=told,

@@ -20,6 +20,7 @@ from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, RevocationRow, Status
 from gateway.store.store import Store
 from gateway.vault.chronicle import Chronicle
+from gateway.vault.commit import sealed_anew
 from gateway.vault.connecting import Connected, Connecting
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.explaining import explain
@@ -257,10 +258,10 @@ class Vault:
     async def disconnect(self, connection_id: str, *, actor: str) -> None:
         """End a connection: here at once, at the provider in the background. Raises `ClientError` (`not_found`)."""
         row = await self._row(connection_id)
-        revocation = self._revocation(row, actor)
         told = self._chronicle.tell("connection.disconnected", actor=actor, app=row.app, connection=row.id)
 
         async def work() -> None:
+            revocation = self._revocation(row, actor)
             await self._store.connections.update(
                 connection_id,
                 status=Status.DISCONNECTED,
@@ -278,7 +279,7 @@ class Vault:
             if revocation is not None:
                 self._partings.begin(revocation)
 
-        await self._finish(work())
+        await self._finish(sealed_anew(work))
 
     async def open_fields(self, connection_id: str) -> dict[str, str]:
         """Return what was filled in for a connection, without its secrets; empty where there is no such connection."""
@@ -428,10 +429,14 @@ class Vault:
 
     async def _orphaned(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> None:
         """Revoke tokens that came for a connection which was ended meanwhile."""
-        revocation = self._partings.plan(row, policy, credentials, self._safe.open_fields(row), actor="gateway")
-        if revocation is not None:
-            await self._store.revocations.add(revocation)
-            self._partings.begin(revocation)
+
+        async def work() -> None:
+            revocation = self._partings.plan(row, policy, credentials, self._safe.open_fields(row), actor="gateway")
+            if revocation is not None:
+                await self._store.revocations.add(revocation)
+                self._partings.begin(revocation)
+
+        await sealed_anew(work)
 
 
 def _raise_if_paused(live: Live, now: float) -> None:

@@ -58,7 +58,7 @@ def test_a_file_that_others_can_read_is_refused_with_the_command_that_mends_it(s
 
 def test_a_directory_in_its_place_is_one_clear_line(settings):
     token_file(settings).mkdir(parents=True, mode=0o700)
-    with pytest.raises(StartError, match="can't be read or made"):
+    with pytest.raises(StartError, match="not in a regular file"):
         load_admin_token(settings, {})
 
 

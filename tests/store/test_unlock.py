@@ -1,7 +1,6 @@
 """The keyring of a store: made once, opened with the right master key alone."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -45,8 +44,7 @@ async def test_a_master_key_that_is_too_short_makes_nothing(store: Store):
 
 async def test_a_data_key_that_was_exchanged_is_found_by_the_canary(store: Store):
     await keyring_from_store(store, MASTER, 1000.0)
-    (row,) = await store.keys.all()
-    await store.keys.put(replace(row, wrapped=wrap(MASTER, 1, create_data_key())))
+    await store.keys.rewrap(lambda row: wrap(MASTER, row.id, create_data_key()))
     with pytest.raises(StartError, match=r"meta\.value does not open"):
         await keyring_from_store(store, MASTER, 2000.0)
 

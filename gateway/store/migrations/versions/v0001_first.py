@@ -89,6 +89,7 @@ def upgrade() -> None:
         sa.Column("wrapped", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("retired_at", sa.Double(), nullable=True),
+        sa.Column("handed_on", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_data_keys"),
     )
     op.create_table(
