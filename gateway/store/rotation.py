@@ -48,7 +48,7 @@ class Rotated:
 
 
 class Rotation:
-    """One run. `clock` gives epoch seconds, `grace` is in seconds."""
+    """One run. `clock` gives epoch seconds, `grace` is in seconds, None: `GRACE_SECONDS`."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Rotation:
         master: bytes,
         *,
         clock: Callable[[], float],
-        grace: float = GRACE_SECONDS,
+        grace: float | None = None,
         progress: Progress = lambda _done, _total: None,
     ) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class Rotation:
         self._keyring = keyring
         self._master = master
         self._clock = clock
-        self._grace = grace
+        self._grace = GRACE_SECONDS if grace is None else grace
         self._progress = progress
 
     async def run(self) -> Rotated:

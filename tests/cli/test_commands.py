@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from gateway.store import rotation
+
 Run = Callable[..., Any]
 
 
@@ -203,7 +205,97 @@ def test_the_ca_certificate_goes_to_standard_output_or_a_file(gateway: Run, plac
 def test_keys_status_shows_the_data_keys(connected: Run) -> None:
     status = json.loads(connected("keys", "status", "--json").out)
     assert status["source"] == "file:data/master.key"
-    assert [(key["id"], key["state"]) for key in status["items"]] == [(1, "sealing")]
+    assert [(key["id"], key["state"], key["sealed"]) for key in status["items"]] == [(1, "sealing", 3)]
+    assert (status["rotating"], status["lost"]) == (False, 0)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No servers, and so nobody to wait for."""
+    monkeypatch.setattr(rotation, "GRACE_SECONDS", 0.0)
+
+
+def keys_of(run: Run) -> list[tuple[Any, ...]]:
+    shown = json.loads(run("keys", "status", "--json").out)["items"]
+    return [(key["id"], key["state"], key["sealed"], bool(key["retired_at"])) for key in shown]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_rotate_seals_everything_with_a_new_key_and_says_what_backups_hold(connected: Run) -> None:
+    done = connected("keys", "rotate")
+    assert (done.status, done.out) == (0, "")
+    assert done.err.splitlines() == [
+        "Data key 2 seals; 3 values are sealed with it.",
+        "Removed, so that nothing opens with it any more: data key 1.",
+        "Backups from before still hold it, wrapped by the same master key: whoever has both can open them.",
+    ]
+    assert keys_of(connected) == [(2, "sealing", 3, False)]
+    assert connected("explain", "keyed-1", "GET", "https://api.keyed.test/v1/x").status == 0
+    said = json.loads(connected("keys", "rotate", "--json").out)
+    assert said == {"key": 3, "resumed": False, "sealed": 3, "removed": [2], "stuck": []}
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_does_not_open_is_named_the_rotation_stays_unfinished_and_the_next_finishes_it(
+    connected: Run, place: Path
+) -> None:
+    database = sqlite3.connect(place / "data" / "gateway.db")
+    with database:
+        database.execute("UPDATE connections SET credentials = fields")
+    done = connected("keys", "rotate")
+    assert done.status == 1
+    assert "error: connections.credentials of keyed-1 does not open, and was left as it is." in done.err
+    assert keys_of(connected) == [(1, "retired", 1, True), (2, "sealing", 2, False)]
+    told = connected("keys", "status").err
+    assert "A rotation to data key 2 is unfinished. Finish it with: gateway keys rotate" in told
+    again = ("connect", "keyed", "--id", "keyed-1", "--field", "region=eu", "--secret", "api_key=-")
+    assert connected(*again, stdin="new").status == 0
+    finished = connected("keys", "rotate")
+    assert finished.err.startswith("This finished a rotation that was begun before; no other key was made.\n")
+    assert keys_of(connected) == [(2, "sealing", 3, False)]
+    database.close()
+
+
+def test_the_master_key_is_changed_and_what_remains_to_be_done_is_said(
+    connected: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = connected("keys", "rotate", "--master-to", "file:new/master.key")
+    assert done.status == 0, done.err
+    assert done.err.splitlines() == [
+        "The master key from file:new/master.key wraps the 1 data key now; file:data/master.key opens none.",
+        "Next: set keys.source to it, and restart the servers. Until then they go on with the keys they hold,",
+        "but can't be started again. Backups from before need the old master key.",
+    ]
+    assert (place / "new" / "master.key").stat().st_mode & 0o777 == 0o600
+    refused = connected("connections", "list")
+    assert refused.status == 1
+    assert "Check `keys.source`: after `gateway keys rotate --master-to` it is the new one." in refused.err
+    monkeypatch.setenv("GATEWAY_KEYS__SOURCE", "file:new/master.key")
+    assert connected("explain", "keyed-1", "GET", "https://api.keyed.test/v1/x").status == 0
+    moved = connected("keys", "rotate", "--master-to", f"command:{sys.executable} -c 'print(\"ab\" * 32)'", "--json")
+    assert json.loads(moved.out) == {"source": f"command:{sys.executable}", "rewrapped": 1}
+    monkeypatch.setenv("GATEWAY_KEYS__SOURCE", f"command:{sys.executable} -c 'print(\"ab\" * 32)'")
+    assert json.loads(connected("keys", "status", "--json").out)["source"] == f"command:{sys.executable}"
+
+
+REFUSED_SOURCES = {
+    "no source": ("vault", 2, "'vault' is not a key source; write file:PATH, env:NAME or command:PROGRAM"),
+    "an open quotation mark": ("command:sh -c 'x", 2, "has a quotation mark that isn't closed"),
+    "nothing there": ("env:NOT_SET", 1, "NOT_SET: the master key is not in the environment"),
+    "the same key": ("file:data/master.key", 1, "This is the master key already; nothing was changed."),
+    "a command that fails": ("command:false --token hush", 1, "the command 'false' ended with status 1"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_SOURCES)
+def test_a_master_key_that_can_not_be_had_changes_nothing(connected: Run, place: Path, case: str) -> None:
+    source, status, expected = REFUSED_SOURCES[case]
+    done = connected("keys", "rotate", "--master-to", source)
+    assert done.status == status
+    assert expected in done.err
+    assert "hush" not in done.err
+    assert connected("keys", "status").status == 0
+    assert sorted(path.name for path in (place / "data").glob("*.key")) == ["master.key"]
 
 
 def test_the_schema_is_shown_and_brought_up(gateway: Run) -> None:

@@ -230,10 +230,12 @@ async def test_a_token_that_a_server_writes_between_reading_and_replacing_stays(
     replace = run._values.replace
 
     async def late(anew) -> None:
+        if anew[0][0].column.name != "credentials":
+            return await replace(anew)
         run._values.replace = replace
         newer = ring.seal(b"rotated", **place("credentials"))
         assert await store.connections.write_tokens("crm-ann", fence=fence, now=2.0, credentials=newer, expires_at=None)
-        await replace(anew)
+        return await replace(anew)
 
     run._values.replace = late
     await run.run()
