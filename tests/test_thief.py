@@ -485,21 +485,34 @@ SWAPS = {
 }
 
 
+def moved(house: House, place: Path, change: str) -> Settings:
+    """Copy what was robbed, change its database, and return the settings for it."""
+    shutil.copytree(house.place / "data", place / "data")
+    with closing(sqlite3.connect(place / "data" / "gateway.db")) as database:
+        database.execute(change)
+        database.commit()
+    return house.settings.model_copy(
+        update={
+            "data_dir": place / "data",
+            "store": house.settings.store.model_copy(update={"url": f"sqlite:///{place}/data/gateway.db"}),
+            "keys": Keys(source=f"file:{place}/data/master.key"),
+        }
+    )
+
+
+async def test_a_gateway_signs_nothing_with_a_key_that_was_put_in_the_place_of_its_authoritys(
+    house: House, tmp_path: Path
+) -> None:
+    change = "UPDATE meta SET value = (SELECT credentials FROM connections WHERE id = 'one') WHERE name = 'ca_key'"
+    async with open_gateway(moved(house, tmp_path, change), create=False) as gateway:
+        with pytest.raises(StartError, match="key of the gateway's certificate authority can't be opened: meta"):
+            await gateway.authority()
+
+
 @pytest.mark.parametrize("swap", SWAPS)
 async def test_a_gateway_uses_nothing_that_was_put_in_anothers_place(house: House, tmp_path: Path, swap: str) -> None:
     """Someone who can write as well moves what they can't read: it is refused, and says what doesn't open."""
-    shutil.copytree(house.place / "data", tmp_path / "data")
-    with closing(sqlite3.connect(tmp_path / "data" / "gateway.db")) as database:
-        database.execute(SWAPS[swap])
-        database.commit()
-    settings = house.settings.model_copy(update={"data_dir": tmp_path / "data"})
-    settings = settings.model_copy(
-        update={
-            "store": settings.store.model_copy(update={"url": f"sqlite:///{tmp_path}/data/gateway.db"}),
-            "keys": Keys(source=f"file:{tmp_path}/data/master.key"),
-        }
-    )
-    async with open_gateway(settings, create=False) as gateway:
+    async with open_gateway(moved(house, tmp_path, SWAPS[swap]), create=False) as gateway:
         live = await gateway.vault.live("x" if swap == "another row's name" else "one")
         assert live is not None
         assert live.injection is None

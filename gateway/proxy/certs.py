@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.keyring import Keyring
+from gateway.errors import Refusal, StartError
+from gateway.keyring import Keyring, KeyringError
 from gateway.store import Store
 
 CERTIFICATE, KEY = "ca_certificate", "ca_key"
@@ -43,7 +44,7 @@ class Authority:
 
     @classmethod
     async def load(cls, store: Store, keyring: Keyring, clock: Callable[[], float]) -> Self:
-        """Return the store's authority; the first process to ask makes it."""
+        """Return the store's authority, which the first process to ask makes. Raises `StartError`: it doesn't open."""
         place = {"table": "meta", "column": "value", "row": KEY}
         certificate, sealed = await store.meta.get(CERTIFICATE), await store.meta.get(KEY)
         if certificate is None or sealed is None:
@@ -57,7 +58,11 @@ class Authority:
             }
             established = await store.meta.establish(ours)
             certificate, sealed = established[CERTIFICATE], established[KEY]
-        private = serialization.load_pem_private_key(keyring.open(sealed, **place), password=None)
+        try:
+            private = serialization.load_pem_private_key(keyring.open(sealed, **place), password=None)
+        except KeyringError as error:
+            detail = f"The key of the gateway's certificate authority can't be opened: {error}."
+            raise StartError(Refusal(code="internal", detail=detail, hint="Restore the store's backup.")) from error
         if not isinstance(private, ec.EllipticCurvePrivateKey):
             raise TypeError("the CA's key is not an elliptic curve key")
         return cls(x509.load_pem_x509_certificate(certificate), private, clock)

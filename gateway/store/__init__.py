@@ -10,10 +10,13 @@
     schema       which version a store has   sqlite_file  the file, before it is opened
     database     how transactions begin      transaction  one in use, which nobody leaves half-way
     failures     the databases' errors become ours
-    unlock       the keyring of a store
+    unlock       the keyring of a store      sealed       the type of what is sealed
+    fence        nothing is written under a retired data key
+    rotation     a new data key, under which everything goes; sealed_values is what it goes through
+    private_file a file for its owner alone
 
-SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here opens what is sealed, and
-no clock is read: times are arguments.
+SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here but rotation opens what
+is sealed, and no clock is read: times are arguments.
 """
 
 from typing import TYPE_CHECKING, Any
