@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.app.master import read_master_key
 from gateway.app.process import affordable
 from gateway.settings import Limits, Listen, Proxy, Settings
 from tests.cli.programs import ROOT, serving, surroundings
@@ -45,7 +46,9 @@ def test_no_process_of_a_server_leaves_a_core(tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         settings = Settings(data_dir=tmp_path / "data", proxy=Proxy(listen=Listen("127.0.0.1", 0)))
         assert not dumps(server.process)
-    worker = started("-m", "gateway.app.worker", cwd=tmp_path, given=settings.model_dump_json())
+    key = read_master_key(f"file:{tmp_path}/data/master.key")
+    assert key is not None
+    worker = started("-m", "gateway.app.worker", cwd=tmp_path, given=f"{settings.model_dump_json()}\n{key.hex()}")
     assert not dumps(worker)
 
 
