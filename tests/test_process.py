@@ -40,7 +40,7 @@ def _cores() -> Iterator[None]:
 @pytest.mark.usefixtures("_cores")
 def test_no_process_of_a_server_leaves_a_core(tmp_path: Path) -> None:
     """An ordinary process does on this machine; the server doesn't, nor does one of its workers."""
-    ordinary = started("-c", "print(1, flush=True); input()", cwd=tmp_path)
+    ordinary = started("-c", "import sys; print(1, flush=True); sys.stdin.read()", cwd=tmp_path)
     if not dumps(ordinary):
         pytest.skip("this machine writes no core of any process")
     with serving(tmp_path) as server:
