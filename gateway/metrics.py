@@ -75,6 +75,7 @@ class Metrics:
         self._series: dict[tuple[str, str, str], _Series] = {}
         self._memo: dict[tuple[str, int, str], _Series] = {}
         self._refreshes: dict[str, int] = {}
+        self._admin_refusals = {"unauthorized": 0, "rate_limited": 0}
         self._workers: dict[int, Metrics] = {}
         self._registry: CollectorRegistry | None = None
 
@@ -95,6 +96,10 @@ class Metrics:
         if outcome not in self._refreshes and len(self._refreshes) >= _OUTCOMES:
             outcome = OTHER
         self._refreshes[outcome] = self._refreshes.get(outcome, 0) + 1
+
+    def admin_refused(self, code: str) -> None:
+        """Count one wrong admin token, or one that was not looked at: `unauthorized`, `rate_limited`."""
+        self._admin_refusals[code] += 1
 
     def export(self) -> bytes:
         """Return the counts as one line of JSON, for `heard` in another process. Some 100 bytes for each series."""
@@ -155,6 +160,7 @@ class Metrics:
             for gauge, more in zip(total._gauges(), one._gauges(), strict=True):  # noqa: SLF001 - one of us
                 gauge.inc(more.value)
         yield from total._requests_families()
+        yield self._admin_family()
         for name, text, gauge in (
             ("gateway_client_connections", "Connections from callers that are open.", total.client_connections),
             ("gateway_upstream_connections", "Connections to services that are open.", total.upstream_connections),
@@ -186,6 +192,17 @@ class Metrics:
         for outcome, count in self._refreshes.items():
             refreshes.add_metric([outcome], count)
         yield from (requests, seconds, refreshes)
+
+    def _admin_family(self) -> "Metric":
+        """Return what the web listener counts. It is in one process: no worker has any of it."""
+        from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415  (see `exposition`)
+
+        refusals = CounterMetricFamily(
+            "gateway_admin_refusals", "Admin tokens refused: wrong, or one of too many tries.", labels=["code"]
+        )
+        for code, count in self._admin_refusals.items():
+            refusals.add_metric([code], count)
+        return refusals
 
     def _gauges(self) -> tuple[Gauge, ...]:
         return self.client_connections, self.upstream_connections, self.tunnels

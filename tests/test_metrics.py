@@ -58,6 +58,16 @@ def test_refreshes_are_counted_by_outcome():
     assert 'gateway_refreshes_total{outcome="failed"} 1.0' in lines(metrics)
 
 
+def test_refused_admin_tokens_are_counted_by_why_from_the_first_scrape_on():
+    metrics = Metrics()
+    assert 'gateway_admin_refusals_total{code="rate_limited"} 0.0' in lines(metrics)
+    metrics.admin_refused("unauthorized")
+    metrics.admin_refused("rate_limited")
+    metrics.admin_refused("rate_limited")
+    assert 'gateway_admin_refusals_total{code="unauthorized"} 1.0' in lines(metrics)
+    assert 'gateway_admin_refusals_total{code="rate_limited"} 2.0' in lines(metrics)
+
+
 def test_process_metrics_and_the_version_are_there():
     text = "\n".join(lines(Metrics()))
     assert "process_resident_memory_bytes " in text

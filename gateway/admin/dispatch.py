@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler as WebHandler
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -13,16 +14,22 @@ from pydantic_core import ErrorDetails
 from gateway.admin.models import PolicyText, Query, Sent
 from gateway.admin.operation import PARAMETERS, Answer, Call, Operation, missing
 from gateway.admin.services import Services
+from gateway.attempts import Attempts
 from gateway.errors import ClientError, Refusal
 from gateway.secret import Secret
 
 SERVICES: web.AppKey[Services] = web.AppKey("services")
 TOKEN = web.AppKey("admin_token", Secret)
+ATTEMPTS = web.AppKey("attempts", Attempts)
 ORIGIN: web.AppKey[list[str]] = web.AppKey("origin")
 """The listener's own URL in a list of one: it is known when the listener has its port."""
 
+log = structlog.get_logger("gateway.web")
+
 _POLICY_TYPES = ("text/plain", "application/toml")
 _ADAPTERS = {name: TypeAdapter[str](kind) for name, kind in PARAMETERS.items()}
+_HOW = "Send Authorization: Bearer <admin token>."
+_MEANWHILE = "Whoever is signed in stays so, and the `gateway` command line goes on working."
 _WORDS = {
     "missing": "is required",
     "extra_forbidden": "is not known here",
@@ -33,6 +40,26 @@ def same_token(given: str, token: Secret) -> bool:
     """Whether `given` is the token, in a time that tells nothing of how much of it was right, nor of its length."""
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, token.reveal()))
     return hmac.compare_digest(*digests)
+
+
+def refusal_of(request: web.Request, given: str) -> Refusal | None:
+    """Return why `given` doesn't open the door to who sent it; None where it is the admin token.
+
+    Pages and API share one count of wrong ones for each address. While it is over, no token is looked at, not even the
+    right one: else whoever guesses would learn by it which one that is.
+    """
+    attempts = request.config_dict[ATTEMPTS]
+    if wait := attempts.wait(request.remote):
+        detail = f"Too many wrong admin tokens came from your address. Wait {wait} s, then try again."
+        refusal = Refusal(code="rate_limited", detail=detail, hint=_MEANWHILE, retry_after=wait)
+    elif same_token(given, request.config_dict[TOKEN]):
+        return None
+    else:
+        attempts.failed(request.remote)
+        log.warning("admin.token_refused", remote=request.remote)
+        refusal = Refusal(code="unauthorized", detail="The admin token is wrong.", hint=_HOW)
+    request.config_dict[SERVICES].metrics.admin_refused(refusal.code)
+    return refusal
 
 
 def handler_of(operation: Operation) -> WebHandler:
@@ -55,14 +82,10 @@ def handler_of(operation: Operation) -> WebHandler:
 def require_token(request: web.Request) -> None:
     """Refuse whoever hasn't the admin token (RFC 6750 §2.1). Only the header counts: no browser adds it by itself."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not same_token(token.strip(), request.config_dict[TOKEN]):
-        raise ClientError(
-            Refusal(
-                code="unauthorized",
-                detail="The admin token is missing or wrong.",
-                hint="Send Authorization: Bearer <admin token>.",
-            )
-        )
+    if scheme.lower() != "bearer" or not token.strip():
+        raise ClientError(Refusal(code="unauthorized", detail="The admin token is missing.", hint=_HOW))
+    if refusal := refusal_of(request, token.strip()):
+        raise ClientError(refusal)
 
 
 def _parameters(request: web.Request) -> Mapping[str, str]:

@@ -25,6 +25,7 @@ _STATUS_WORDS = {
     413: "Too large.",
     415: "Another content type is needed.",
     422: "Some values are not right; each is listed.",
+    429: "Too many wrong admin tokens came from this address.",
     502: "The service or its token endpoint failed.",
 }
 
@@ -99,7 +100,7 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
             schema = schemas[model, "serialization"]
             responses[str(status)]["content"] = {"application/json": {"schema": schema}}
     problem = {"application/problem+json": {"schema": schemas[ProblemDetails, "serialization"]}}
-    refusals = {401, *operation.refuses}
+    refusals = {401, 429, *operation.refuses}
     refusals |= {404} if "{" in operation.path else set()
     refusals |= {422} if operation.query or operation.body else set()
     refusals |= {400, 413, 415} if operation.body else set()

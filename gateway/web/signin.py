@@ -2,14 +2,11 @@
 
 import re
 
-import structlog
 from aiohttp import web
 
-from gateway.admin.dispatch import SERVICES, TOKEN, same_token
+from gateway.admin.dispatch import SERVICES, refusal_of
 from gateway.web.forms import read_form
 from gateway.web.render import SESSIONS, page, see_other
-
-log = structlog.get_logger("gateway.web")
 
 # A path of ours, and nothing that a browser could read as another host: no `//`, `/\`, percent sign or control byte.
 _OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*)?", re.ASCII)
@@ -35,10 +32,12 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     sessions = request.app[SESSIONS]
     session, values = await read_form(request, sessions)
     going_to = own_path(values.get("next", "/"))
-    if not same_token(values.get("token", "").strip(), request.app[TOKEN]):
-        log.warning("admin.sign_in_refused", remote=request.remote)
-        error = "This is not the admin token."
-        return page(request, "sign_in.html", status=401, session=session, going_to=going_to, error=error)
+    if refusal := refusal_of(request, values.get("token", "").strip()):
+        error = refusal.detail if refusal.retry_after else "This is not the admin token."
+        response = page(request, "sign_in.html", status=refusal.status, session=session, going_to=going_to, error=error)
+        if refusal.retry_after:
+            response.headers["Retry-After"] = str(refusal.retry_after)
+        return response
     await request.app[SERVICES].audit.record("admin.signed_in", actor="admin-page", remote=request.remote)
     response = see_other(going_to)
     sessions.write(response, sessions.begin(admin=True))

@@ -6,10 +6,11 @@ from aiohttp import web
 
 from gateway.admin.answers import REQUEST_ID, answer_faults
 from gateway.admin.api import admin_api
-from gateway.admin.dispatch import ORIGIN, SERVICES, TOKEN
+from gateway.admin.dispatch import ATTEMPTS, ORIGIN, SERVICES, TOKEN
 from gateway.admin.links import CALLBACK
 from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
+from gateway.attempts import Attempts
 from gateway.secret import Secret
 from gateway.web import callback, connect, health, overview, signin
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
@@ -43,6 +44,7 @@ def site(services: Services, token: Secret, origin: list[str]) -> web.Applicatio
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
     app[SESSIONS] = Sessions(token, clock=services.clock, secure=secure)
     app[PAGES] = Pages()
+    app[ATTEMPTS] = Attempts(services.clock)
     app.on_response_prepare.append(_https_headers if secure else _headers)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
