@@ -13,12 +13,15 @@ class Admission:
 
     A caller shows the same tag in every request, so the last one that was admitted is remembered: it holds until the
     clients change (`Access.generation`) or the token expires, which is asked every time.
+
+    Wrong tokens are counted for each address. A right one is never held up by them: it can't be guessed, and a program
+    that has a wrong one must not stop its neighbours behind the same address.
     """
 
-    __slots__ = ("_client", "_generation", "_is_loopback", "_services", "_tag")
+    __slots__ = ("_address", "_client", "_generation", "_is_loopback", "_services", "_tag")
 
-    def __init__(self, services: Services, *, is_loopback: bool) -> None:
-        self._services, self._is_loopback = services, is_loopback
+    def __init__(self, services: Services, *, address: str, is_loopback: bool) -> None:
+        self._services, self._address, self._is_loopback = services, address, is_loopback
         self._tag: Tag | None = None
         self._client: Client | None = None
         self._generation = 0
@@ -48,11 +51,27 @@ class Admission:
         access = self._services.access
         client = access.client_for(tag.token)
         if client is None:
-            return _unauthenticated(entrance, "the client token is wrong, expired or revoked")
+            return self._wrong(entrance)
         if not client.may_use(tag.connection_id):
             return not_permitted(tag)
         self._tag, self._client, self._generation = tag, client, access.generation
         return client.name
+
+    def is_news(self) -> bool:
+        """Whether the log is told of one more refusal of a caller that nobody knows. Whoever floods is counted."""
+        strangers = self._services.strangers
+        if strangers.wait(self._address):
+            return False
+        strangers.failed(self._address)
+        return True
+
+    def _wrong(self, entrance: str) -> Refusal:
+        guesses, why = self._services.guesses, "the client token is wrong, expired or revoked"
+        if wait := guesses.wait(self._address):
+            detail = f"The caller is unknown: {why}, as too many were that came from its address."
+            return Refusal(code="rate_limited", detail=detail, hint=_hint(entrance), retry_after=wait)
+        guesses.failed(self._address)
+        return _unauthenticated(entrance, why)
 
 
 def client_name(services: Services, tag: Tag) -> str:
@@ -71,5 +90,9 @@ def not_permitted(tag: Tag) -> Refusal:
 
 
 def _unauthenticated(entrance: str, why: str) -> Refusal:
-    hint = PATH_TAG_HINT if entrance == PATH else TAG_HINT
-    return Refusal(code="proxy_authentication_required", detail=f"The caller is unknown: {why}.", hint=hint)
+    detail = f"The caller is unknown: {why}."
+    return Refusal(code="proxy_authentication_required", detail=detail, hint=_hint(entrance))
+
+
+def _hint(entrance: str) -> str:
+    return PATH_TAG_HINT if entrance == PATH else TAG_HINT

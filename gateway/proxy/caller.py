@@ -79,7 +79,7 @@ class CallerConnection(asyncio.Protocol):
         """Take the transport, or the TLS layer once its handshake is done."""
         self._wire = cast("Wire", transport)
         peer = transport.get_extra_info("peername")
-        self.admission = Admission(self.services, is_loopback=_is_loopback(peer))
+        self.admission = Admission(self.services, address=_address(peer), is_loopback=_is_loopback(peer))
         self.deadline = self.services.time() + self._timeouts.request_header
         if not self._listener.joined(self):
             self._halt(Refusal(code="overloaded", detail="Too many connections are open.", retry_after=5))
@@ -253,8 +253,11 @@ class CallerConnection(asyncio.Protocol):
         if keep_alive and not self._closing:
             self._next()
         else:
-            # Who offered an Upgrade may have sent more behind it, as who still sends content has.
-            self._close(linger=exchange is not None and (not exchange.whole or exchange.head.upgrade is not None))
+            # Who offered an Upgrade may have sent more behind it, as who still sends content or has pipelined has.
+            more = bool(self._waiting) or (
+                exchange is not None and (not exchange.whole or exchange.head.upgrade is not None)
+            )
+            self._close(linger=more)
 
     def keeps_alive(self, head: RequestHead) -> bool:
         """Whether the connection may be used again after this request."""
@@ -491,6 +494,10 @@ class CallerConnection(asyncio.Protocol):
 
 def _drop(_field: tuple[bytes, bytes]) -> None:
     """Take no note of a trailer."""
+
+
+def _address(peer: object) -> str:
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""
 
 
 def _is_loopback(peer: object) -> bool:

@@ -60,6 +60,7 @@ class Exchange:
     _retried = False
     _upgrading = False
     _ended = False
+    _untold = False  # the log has had enough of this caller
     _received = 0
     _permission: Permission | None = None  # looked at once it is under way for longer than most
     _task: asyncio.Task[None] | None = None
@@ -90,7 +91,8 @@ class Exchange:
         client = self._caller.admission.admit(self._route.tag, self._route.entrance)
         if isinstance(client, Refusal):
             self._client = client_name(self._services, self._route.tag)
-            self._refuse(client)
+            self._untold = not self._client and not self._caller.admission.is_news()
+            self._refuse(client, keep_alive=client.code != "rate_limited")
             return
         self._client = client
         if client == ANONYMOUS and self._route.entrance == PATH and may_be_a_page(self.head):
@@ -497,6 +499,8 @@ class Exchange:
         seconds = services.time() - self.began
         entrance = self._route.entrance
         services.metrics.request(code or "ok", status, seconds, entrance)
+        if self._untold:
+            return
         services.log.add(
             Entry(
                 services.clock(),

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.access import Access
+from gateway.attempts import Attempts
 from gateway.egress import Egress
 from gateway.errors import GatewayError, Refusal, StartError
 from gateway.metrics import Metrics
@@ -177,6 +178,8 @@ class ProxyServer:
                 time=loop.time,
                 request_id=_request_ids(),
                 background=self._background,
+                guesses=Attempts(loop.time),
+                strangers=Attempts(loop.time),
             ),
             outbox,
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.access import Access
+from gateway.attempts import Attempts
 from gateway.metrics import Metrics
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority
@@ -18,7 +19,8 @@ class Services:
     """Collaborators and limits.
 
     `via_name` is this gateway in `Via`. `clock` gives epoch seconds, `time` monotonic ones. `background` runs what
-    nobody waits for.
+    nobody waits for. `guesses` are wrong client tokens by address; `strangers` what the log has had of callers that
+    nobody knows.
     """
 
     vault: Vault
@@ -34,3 +36,5 @@ class Services:
     time: Callable[[], float]
     request_id: Callable[[], str]
     background: Callable[[Coroutine[Any, Any, Any]], None]
+    guesses: Attempts
+    strangers: Attempts

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.access import Client
+from gateway.attempts import Attempts
 from gateway.errors import Refusal
 from gateway.proxy.admission import Admission
 from gateway.proxy.entrances import ABSOLUTE, Tag
@@ -31,9 +32,10 @@ class Door:
         services: Any = SimpleNamespace(
             access=self.access,
             clock=lambda: self.now,
+            guesses=Attempts(lambda: self.now),
             settings=SimpleNamespace(access=SimpleNamespace(anonymous=False)),
         )
-        self.admission = Admission(services, is_loopback=True)
+        self.admission = Admission(services, address="192.0.2.1", is_loopback=False)
 
     def admit(self, tag: Tag = TAG) -> str | Refusal:
         return self.admission.admit(tag, ABSOLUTE)
