@@ -4,6 +4,7 @@
 nobody is ever shown a traceback. Pages turn the same refusal into a page (`Renderer`).
 """
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,9 +14,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from gateway.errors import GatewayError, Refusal
+from gateway.errors import ClientError, GatewayError, Refusal
 
 REQUEST_ID = web.RequestKey("request_id", str)
+CONTENT_SECONDS = web.AppKey("content_seconds", float)
+"""Seconds for all of a request's content to come."""
 Renderer = Callable[[web.Request, Refusal], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger("gateway.web")
@@ -38,6 +41,21 @@ async def problem_response(request: web.Request, refusal: Refusal) -> web.Stream
     return json_response(
         refusal.problem(request[REQUEST_ID]), status=refusal.status, content_type="application/problem+json"
     )
+
+
+async def read_content(request: web.Request, *, most: int) -> bytes:
+    """Return the request's content. Raises `ClientError` where it is over `most` bytes, or doesn't come in time."""
+    if (request.content_length or 0) > most:
+        raise ClientError(_too_large())
+    try:
+        async with asyncio.timeout(request.config_dict[CONTENT_SECONDS]):
+            content = await request.read()
+    except TimeoutError:
+        detail = "The request's content did not arrive in time."
+        raise ClientError(Refusal(code="request_timeout", detail=detail)) from None
+    if len(content) > most:
+        raise ClientError(_too_large())
+    return content
 
 
 def answer_faults(render: Renderer) -> Middleware:
@@ -83,6 +101,10 @@ async def _refused(
     return response
 
 
+def _too_large() -> Refusal:
+    return Refusal(code="request_too_large", detail="The request's body is over the limit of this place.")
+
+
 def _of_http(error: web.HTTPException) -> Refusal:
     """Say what aiohttp's own refusals mean here. No path is repeated: it may hold a one-time token."""
     match error:
@@ -90,7 +112,7 @@ def _of_http(error: web.HTTPException) -> Refusal:
             allowed = ", ".join(sorted(error.allowed_methods))
             return Refusal(code="request_rejected", status=405, detail=f"{allowed} is possible here, nothing else.")
         case web.HTTPRequestEntityTooLarge():
-            return Refusal(code="request_too_large", detail="The request's body is over the limit of this place.")
+            return _too_large()
         case web.HTTPNotFound():
             return Refusal(code="not_found", detail=_DETAILS[404])
         case _:

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler as WebHandler
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.admin.answers import read_content
 from gateway.admin.models import PolicyText, Query, Sent
 from gateway.admin.operation import PARAMETERS, Answer, Call, Operation, missing
 from gateway.admin.services import Services
@@ -23,6 +24,9 @@ TOKEN = web.AppKey("admin_token", Secret)
 ATTEMPTS = web.AppKey("attempts", Attempts)
 ORIGIN: web.AppKey[list[str]] = web.AppKey("origin")
 """The listener's own URL in a list of one: it is known when the listener has its port."""
+
+LARGEST_BODY = 1_048_576
+"""Bytes: a policy with room to spare."""
 
 log = structlog.get_logger("gateway.web")
 
@@ -112,12 +116,12 @@ async def _body(operation: Operation, request: web.Request) -> Sent | None:
     if operation.body is None:
         return None
     if operation.takes_policy and request.content_type in _POLICY_TYPES:
-        return _policy(await request.read())
+        return _policy(await read_content(request, most=LARGEST_BODY))
     if request.content_type != "application/json":
         types = ("application/json", *(_POLICY_TYPES if operation.takes_policy else ()))
         detail = f"The body must be {' or '.join(types)}, named in Content-Type."
         raise ClientError(Refusal(code="request_rejected", status=415, detail=detail))
-    return read_json(operation.body, await request.read())
+    return read_json(operation.body, await read_content(request, most=LARGEST_BODY))
 
 
 def read_json(model: type[Sent], raw: bytes) -> Sent:

@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway.admin.answers import read_content
 from gateway.errors import ClientError, Refusal
 from gateway.web.session import Session, Sessions
 
@@ -33,9 +34,7 @@ async def read_form(request: web.Request, sessions: Sessions) -> tuple[Session, 
 async def _values(request: web.Request) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise ClientError(Refusal(code="request_rejected", status=415, detail="This place takes the form of its page."))
-    raw = await request.read()
-    if len(raw) > LIMIT:
-        raise ClientError(Refusal(code="request_too_large", detail="The form is too large."))
+    raw = await read_content(request, most=LIMIT)
     try:
         text = raw.decode("ascii")
         pairs = parse_qsl(

@@ -4,48 +4,36 @@ from pathlib import Path
 
 from aiohttp import web
 
-from gateway.admin.answers import REQUEST_ID, answer_faults
+from gateway.admin.answers import CONTENT_SECONDS, REQUEST_ID, answer_faults
 from gateway.admin.api import admin_api
-from gateway.admin.dispatch import ATTEMPTS, ORIGIN, SERVICES, TOKEN
+from gateway.admin.dispatch import ATTEMPTS, LARGEST_BODY, ORIGIN, SERVICES, TOKEN
 from gateway.admin.links import CALLBACK
 from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
 from gateway.attempts import Attempts
 from gateway.secret import Secret
 from gateway.web import callback, connect, health, overview, signin
+from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
+from gateway.web.wire import Bounds
 
-LARGEST_BODY = 1_048_576
-"""Bytes: a policy with room to spare."""
 STATIC = Path(__file__).parent / "static"
-
-# Nothing but our own sheet and icon is loaded, nothing runs, nobody frames us (CSP level 3).
-POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Server": "gateway",
-}
-HTTPS_ONLY = "max-age=31536000"
+SECURE = web.AppKey("secure", bool)
+"""Whether browsers reach this listener by https alone."""
 
 
-def site(services: Services, token: Secret, origin: list[str]) -> web.Application:
+def site(services: Services, token: Secret, origin: list[str], bounds: Bounds) -> web.Application:
     """Return the application. `origin` is a list of one, the listener's own URL, which may be filled in later."""
     secure = services.settings.web.public_url.startswith("https://")
     app = web.Application(middlewares=[answer_faults(render_refusal)], client_max_size=LARGEST_BODY)
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
     app[SESSIONS] = Sessions(token, clock=services.clock, secure=secure)
     app[PAGES] = Pages()
+    app[CONTENT_SECONDS] = bounds.content
     app[ATTEMPTS] = Attempts(services.clock)
-    app.on_response_prepare.append(_https_headers if secure else _headers)
+    app[SECURE] = secure
+    app.on_response_prepare.append(_headers)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
     app.router.add_get("/metrics", health.metrics)
@@ -65,14 +53,6 @@ def site(services: Services, token: Secret, origin: list[str]) -> web.Applicatio
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Put on every answer what keeps it out of frames, caches, referrers and other sites' reach."""
-    own = response.headers.get("Content-Security-Policy")  # a page that needs another one says so
-    response.headers.update(HEADERS if own is None else HEADERS | {"Content-Security-Policy": own})
-    response.headers["Cache-Control"] = "no-cache" if request.path.startswith("/static/") else "no-store"
+    put_headers(response, secure=request.config_dict[SECURE], is_static=request.path.startswith("/static/"))
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]
-
-
-async def _https_headers(request: web.Request, response: web.StreamResponse) -> None:
-    await _headers(request, response)
-    response.headers["Strict-Transport-Security"] = HTTPS_ONLY
