@@ -16,6 +16,7 @@ from packaging.version import Version
 from gateway.secret import Secret
 from gateway.settings import Settings, load_settings
 from gateway.web.site import site
+from gateway.web.wire import Bounds
 
 ROOT = Path(__file__).parent.parent
 VENV = "/opt/gateway"
@@ -211,5 +212,5 @@ def test_the_health_check_asks_the_web_listener_for_a_route_that_exists() -> Non
     assert asked is not None
     assert asked[1] == environment()["GATEWAY_WEB__LISTEN"].rpartition(":")[2]
     services: Any = SimpleNamespace(settings=Settings(), clock=lambda: 0.0)
-    routes = site(services, Secret("admin-token"), [""]).router.resources()
+    routes = site(services, Secret("admin-token"), [""], Bounds()).router.resources()
     assert asked[2] in {route.canonical for route in routes}

@@ -1,9 +1,11 @@
 """The admin API as an aiohttp application, to be mounted under `/api/v1`."""
 
+from functools import cache
+
+import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from gateway.admin.answers import json_response
 from gateway.admin.dispatch import handler_of, require_token
 from gateway.admin.openapi import document
 from gateway.admin.routes import OPERATIONS
@@ -27,4 +29,10 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def _document(_request: web.Request) -> web.StreamResponse:
-    return json_response(document(OPERATIONS))
+    return web.Response(body=_document_bytes(), content_type="application/json")
+
+
+@cache
+def _document_bytes() -> bytes:
+    """Return the document, made once: whoever asks for it needs no token."""
+    return orjson.dumps(document(OPERATIONS))

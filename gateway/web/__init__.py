@@ -1,7 +1,10 @@
 """The web listener: people's pages, the admin API, health and metrics, on aiohttp.
 
     server      the listener: started, stopped, where it stands
+    wire        one connection: aiohttp's, with our bounds and our errors
+    strict      ambiguous framing and names that aren't ours, refused before anything else
     site        the application: every route, the headers of every answer
+    headers, static     those headers; the sheet, the icon and the script
     health      /healthz, /readyz, /metrics
     session     who is at the other end: signed cookies and the tokens that forms carry
     forms       reading a form, and checking that it came from a page of ours

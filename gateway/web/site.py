@@ -1,7 +1,5 @@
 """The web application: every route, and the headers of every answer."""
 
-from pathlib import Path
-
 from aiohttp import web
 
 from gateway.admin.answers import CONTENT_SECONDS, REQUEST_ID, answer_faults
@@ -16,9 +14,11 @@ from gateway.web import callback, connect, health, overview, signin
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
+from gateway.web.static import PREFIX as PREFIX_OF_FILES
+from gateway.web.static import static
+from gateway.web.strict import strict
 from gateway.web.wire import Bounds
 
-STATIC = Path(__file__).parent / "static"
 SECURE = web.AppKey("secure", bool)
 """Whether browsers reach this listener by https alone."""
 
@@ -26,7 +26,9 @@ SECURE = web.AppKey("secure", bool)
 def site(services: Services, token: Secret, origin: list[str], bounds: Bounds) -> web.Application:
     """Return the application. `origin` is a list of one, the listener's own URL, which may be filled in later."""
     secure = services.settings.web.public_url.startswith("https://")
-    app = web.Application(middlewares=[answer_faults(render_refusal)], client_max_size=LARGEST_BODY)
+    app = web.Application(
+        middlewares=[answer_faults(render_refusal), strict(services.settings.web)], client_max_size=LARGEST_BODY
+    )
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
     app[SESSIONS] = Sessions(token, clock=services.clock, secure=secure)
     app[PAGES] = Pages()
@@ -47,12 +49,17 @@ def site(services: Services, token: Secret, origin: list[str], bounds: Bounds) -
     app.router.add_get(f"{CALLBACK}/{{app}}", callback.arrive, allow_head=False)
     app.router.add_post(f"{CALLBACK}/{{app}}", callback.arrive_with_fragment)
     app.router.add_get(f"{callback.REFUSED}/{{why}}", callback.show_refused)
-    app.router.add_static("/static", STATIC)
+    app.router.add_get(f"{PREFIX_OF_FILES}{{name}}", static())
     app.add_subapp(PREFIX, admin_api())
     return app
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    put_headers(response, secure=request.config_dict[SECURE], is_static=request.path.startswith("/static/"))
+    put_headers(response, secure=request.config_dict[SECURE], is_static=request.path.startswith(PREFIX_OF_FILES))
+    if (
+        "Upgrade" in request.headers
+    ):  # nothing is upgraded here, and what is behind the offer is read in more ways than one
+        response.force_close()
+        response.headers["Connection"] = "close"
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]

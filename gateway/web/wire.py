@@ -120,6 +120,15 @@ class Connection(web.RequestHandler):
             refusal = Refusal(code="internal", detail="Something went wrong inside the gateway.")
         return self._answer(refusal)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer. A refusal of aiohttp's own, from before every handler, says what it refuses in our words."""
+        if isinstance(resp, web.HTTPException):
+            detail = "The request can't be met as it is; its Expect field is no 100-continue."
+            resp = self._answer(Refusal(code="request_rejected", status=resp.status, detail=detail))
+        return await super().finish_response(request, resp, start_time)
+
     def _answer(self, refusal: Refusal) -> web.Response:
         request_id = secrets.token_hex(8)
         response = web.Response(

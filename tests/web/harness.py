@@ -25,6 +25,7 @@ from gateway.store.store import Store
 from gateway.store.unlock import keyring_from_store
 from gateway.vault import Vault
 from gateway.web.server import WebServer
+from gateway.web.wire import Bounds
 
 ADMIN = "gwa_the-admin-token-of-these-tests"
 NOW = 1_800_000_000.0
@@ -267,7 +268,13 @@ class Nowhere:
 
 @asynccontextmanager
 async def running(
-    directory: Path, *, real_vault: bool = False, egress: Any = None, patience: float = 5.0, **settings: Any
+    directory: Path,
+    *,
+    real_vault: bool = False,
+    egress: Any = None,
+    patience: float = 5.0,
+    bounds: Bounds | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Web]:
     """Start a listener on any free port over a store in `directory`, which another one may be using already."""
     policies = directory / "policies"
@@ -300,7 +307,7 @@ async def running(
             audit=audit,
             catalog=catalog,
         )
-        server = WebServer(gateway, token=Secret(ADMIN))
+        server = WebServer(gateway, token=Secret(ADMIN), bounds=bounds)
         await server.start()
         # The jar must be told that loopback addresses may have cookies.
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:

@@ -100,7 +100,7 @@ async def test_a_page_that_does_not_exist_is_a_page_and_repeats_nothing_of_the_a
 async def test_nothing_but_the_static_files_is_served(web, path):
     host, port = web.server.addresses[0]
     reader, writer = await asyncio.open_connection(host, port)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
     writer.close()
     await writer.wait_closed()
