@@ -21,6 +21,7 @@ _STATUS_WORDS = {
     400: "Not a request that can be read.",
     401: "The admin token is missing or wrong.",
     404: "There is no such thing.",
+    408: "The content did not arrive in time.",
     409: "What is there stands against it: it exists already, or is still needed.",
     413: "Too large.",
     415: "Another content type is needed.",
@@ -103,7 +104,7 @@ def _responses(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     refusals = {401, 429, *operation.refuses}
     refusals |= {404} if "{" in operation.path else set()
     refusals |= {422} if operation.query or operation.body else set()
-    refusals |= {400, 413, 415} if operation.body else set()
+    refusals |= {400, 408, 413, 415} if operation.body else set()
     for status in sorted(refusals):
         responses[str(status)] = {"description": _STATUS_WORDS[status], "content": problem}
     responses["default"] = {"description": "Any other refusal.", "content": problem}

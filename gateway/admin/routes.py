@@ -145,7 +145,7 @@ OPERATIONS = (
         tag="connections",
         summary="Renew the token now",
         answers={200: Connection},
-        refuses=(502,),
+        refuses=(422, 502),
     ),
     Operation(
         method="POST",
