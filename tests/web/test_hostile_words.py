@@ -47,6 +47,16 @@ def harmless(answer: Answer, words: str, path: str = "/") -> None:
     assert "1787569" not in answer.text, "a template in it was run"
 
 
+def refusing(words: str):
+    """A token endpoint that says no in these words."""
+    body = json.dumps({"error": words, "error_description": words})
+
+    async def refuse(_request):
+        return http.Response(body=body, status=400, content_type="application/json")
+
+    return refuse
+
+
 async def overview(ann) -> Answer:
     page = await ann.get("/sign-in")
     if page.status == 200:
@@ -54,75 +64,73 @@ async def overview(ann) -> Answer:
     return await ann.get("/")
 
 
-@pytest.mark.parametrize("words", HOSTILE)
-async def test_an_accounts_label_and_why_it_ended(home, ann, words):
-    home.provider.me = (200, {"id": "u-ann", "name": words})
-    path = await home.link("code", id="crm-ann")
-    harmless(await ann.login("code", path), words)
-    await home.store.connections.update("crm-ann", status=Status.NEEDS_REAUTHORIZATION, reason=words)
-    harmless(await overview(ann), words)
-    harmless(await ann.get(await home.link("code", id="crm-ann")), words)
+async def test_an_accounts_label_and_why_it_ended(home, ann):
+    for words in HOSTILE:
+        home.provider.me = (200, {"id": "u-ann", "name": words})
+        path = await home.link("code", id="crm-ann")
+        harmless(await ann.login("code", path), words)
+        await home.store.connections.update("crm-ann", status=Status.NEEDS_REAUTHORIZATION, reason=words)
+        harmless(await overview(ann), words)
+        harmless(await ann.get(await home.link("code", id="crm-ann")), words)
 
 
-@pytest.mark.parametrize("words", HOSTILE)
-async def test_a_providers_error_at_the_login_at_the_token_and_at_the_test_call(home, ann, words):
-    path = await home.link("code")
-    for params in ({"error": words}, {"error": "access_denied", "error_description": words}, {"error_uri": words}):
-        asked = await ann.leave(path)
-        harmless(await ann.come_back("code", state=asked["state"], **params), words)
-
-    async def refuses(_request):
-        body = json.dumps({"error": words, "error_description": words})
-        return http.Response(body=body, status=400, content_type="application/json")
-
-    home.provider.answer = refuses
-    harmless(await ann.login("code", path), words)
-    home.provider.answer = None
-    home.provider.me = (403, {"message": words, "error": {"message": words}})
-    harmless(await ann.login("code", path), words)
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-async def test_a_policys_words(home, ann, words):
-    text = home.gateway.catalog.path("code").read_text()
-    said = json.dumps(words)  # which is a TOML string, too
-    hostile = (
-        text.replace('name = "Example CRM"', f"name = {said}")
-        .replace('label = "Region"', f"label = {said}\nhelp = {said}")
-        .replace('"Read your <contacts>"', said)
-    )
-    if findings := home.gateway.catalog.write("code", hostile):
-        # What a policy may not have is said on the overview, which is then the page to look at.
-        home.gateway.catalog.path("other").write_text(hostile)
-        home.gateway.catalog.load()
-        assert findings
-    else:
+async def test_a_providers_error_at_the_login_at_the_token_and_at_the_test_call(home, ann):
+    for words in HOSTILE:
         path = await home.link("code")
-        harmless(await ann.get(path), words)
-        token = form_token(await ann.get(path))
-        harmless(await ann.post(path, {"form_token": token, "field.region": words}), words)
-        asked = await ann.leave(path)
-        harmless(await ann.come_back("code", error="no", state=asked["state"]), words)
-    harmless(await overview(ann), words)
+        for params in ({"error": words}, {"error": "access_denied", "error_description": words}, {"error_uri": words}):
+            asked = await ann.leave(path)
+            harmless(await ann.come_back("code", state=asked["state"], **params), words)
+
+        home.provider.answer = refusing(words)
+        harmless(await ann.login("code", path), words)
+        home.provider.answer = None
+        home.provider.me = (403, {"message": words, "error": {"message": words}})
+        harmless(await ann.login("code", path), words)
 
 
-@pytest.mark.parametrize("words", HOSTILE)
-async def test_what_a_person_types_and_what_an_address_says(home, ann, words):
-    path = await home.link("password")
-    answer = await ann.send(path, username=words, password=words, otp=words, region=words)
-    harmless(answer, words)
-    page = await ann.get(path)
-    sent = {"form_token": form_token(page), words: words, f"field.{words}": words, "field.username": words}
-    kind = {"Content-Type": "application/x-www-form-urlencoded"}
-    harmless(await ann._web.request("POST", path, data=urlencode(sent), headers=kind), words)
-    for address in ("/sign-in", "/oauth/callback/code", "/oauth/refused/missing", path, "/nothing"):
-        harmless(await ann.get(address, params={"next": words, "state": words, "error": words, words: words}), words)
+async def test_a_policys_words(home, ann):
+    for words in HOSTILE:
+        text = home.gateway.catalog.path("code").read_text()
+        said = json.dumps(words)  # which is a TOML string, too
+        hostile = (
+            text.replace('name = "Example CRM"', f"name = {said}")
+            .replace('label = "Region"', f"label = {said}\nhelp = {said}")
+            .replace('"Read your <contacts>"', said)
+        )
+        if findings := home.gateway.catalog.write("code", hostile):
+            # What a policy may not have is said on the overview, which is then the page to look at.
+            home.gateway.catalog.path("other").write_text(hostile)
+            home.gateway.catalog.load()
+            assert findings
+        else:
+            path = await home.link("code")
+            harmless(await ann.get(path), words)
+            token = form_token(await ann.get(path))
+            harmless(await ann.post(path, {"form_token": token, "field.region": words}), words)
+            asked = await ann.leave(path)
+            harmless(await ann.come_back("code", error="no", state=asked["state"]), words)
+        harmless(await overview(ann), words)
 
 
-@pytest.mark.parametrize("words", HOSTILE)
-async def test_a_code_and_an_issuer(home, ann, words):
-    path = await home.link("code")
-    for params in ({"code": words}, {"code": CODE, "iss": words}):
-        asked = await ann.leave(path)
-        harmless(await ann.come_back("code", state=asked["state"], **params), words)
-    harmless(await ann.come_back("code", state=words, code=CODE), words)
+async def test_what_a_person_types_and_what_an_address_says(home, ann):
+    for words in HOSTILE:
+        path = await home.link("password")
+        answer = await ann.send(path, username=words, password=words, otp=words, region=words)
+        harmless(answer, words)
+        page = await ann.get(path)
+        sent = {"form_token": form_token(page), words: words, f"field.{words}": words, "field.username": words}
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        harmless(await ann._web.request("POST", path, data=urlencode(sent), headers=kind), words)
+        for address in ("/sign-in", "/oauth/callback/code", "/oauth/refused/missing", path, "/nothing"):
+            harmless(
+                await ann.get(address, params={"next": words, "state": words, "error": words, words: words}), words
+            )
+
+
+async def test_a_code_and_an_issuer(home, ann):
+    for words in HOSTILE:
+        path = await home.link("code")
+        for params in ({"code": words}, {"code": CODE, "iss": words}):
+            asked = await ann.leave(path)
+            harmless(await ann.come_back("code", state=asked["state"], **params), words)
+        harmless(await ann.come_back("code", state=words, code=CODE), words)
