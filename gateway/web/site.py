@@ -56,9 +56,7 @@ def site(services: Services, token: Secret, origin: list[str], bounds: Bounds) -
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     put_headers(response, secure=request.config_dict[SECURE], is_static=request.path.startswith(PREFIX_OF_FILES))
-    if (
-        "Upgrade" in request.headers
-    ):  # nothing is upgraded here, and what is behind the offer is read in more ways than one
+    if "Upgrade" in request.headers:  # it is declined, and what is behind the offer can be read in more ways than one
         response.force_close()
         response.headers["Connection"] = "close"
     if REQUEST_ID in request:
