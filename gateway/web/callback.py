@@ -40,6 +40,8 @@ FRAGMENT_POLICY = (
 )
 _PARAMETERS = 100
 _SINGLE = frozenset({"state", "code", "iss", "error", "error_description", "access_token"})
+_TOLD = frozenset({Refused.EXPIRED, Refused.OTHER_BROWSER, Refused.OTHER_APP})
+"""What the log is told of: it takes a state that was begun here, once. The rest anybody could fill it with."""
 _WORDS = {
     Refused.MISSING: "The answer names no sign-in that was begun here.",
     Refused.UNKNOWN: "This sign-in was finished already, or it was never begun here.",
@@ -162,5 +164,6 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str] | None:
 
 
 def _refused(app: str, why: Refused) -> web.StreamResponse:
-    log.warning("login.refused", app=app, why=why.value)
+    if why in _TOLD:
+        log.warning("login.refused", app=app, why=why.value)
     return see_other(f"{REFUSED}/{why.value}")

@@ -10,6 +10,7 @@ from gateway.admin.services import Services
 from gateway.admin.token import load_admin_token
 from gateway.errors import Refusal, StartError
 from gateway.secret import Secret
+from gateway.web.session import load_seed
 from gateway.web.site import site
 from gateway.web.wire import Bounds, Connection, Room
 
@@ -43,7 +44,8 @@ class WebServer:
         """Listen. Raises `StartError` where the address can't be had."""
         token = self._token or load_admin_token(self._gateway.settings)
         listen = self._gateway.settings.web.listen
-        runner = web.AppRunner(site(self._gateway, token, self._origin, self._bounds))
+        seed = await load_seed(self._gateway.store, self._gateway.keyring)
+        runner = web.AppRunner(site(self._gateway, token, seed, self._origin, self._bounds))
         await runner.setup()
         manager, room = cast(web.Server, runner.server), Room(self._bounds.connections)
         secure = self._origin[0].startswith("https://")

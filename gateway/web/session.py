@@ -1,8 +1,9 @@
 """Who is at the other end: a session in a signed cookie, and the token that each of its forms carries.
 
 A session is an id, whether it is an admin's, and its end. The cookie holds those and a MAC under a key made from the
-admin token: nothing is kept for a visitor, several processes understand the same cookie, and a new admin token ends
-every session. Signing in begins a new one, so that one planted beforehand is worth nothing (session fixation).
+admin token and a random seed of the store: nothing is kept for a visitor, several processes understand the same cookie,
+a new admin token ends every session, and nobody can try tokens against a cookie without the seed. Signing in begins a
+new session, so that one planted beforehand is worth nothing (session fixation).
 """
 
 import hashlib
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from gateway.keyring import Keyring
 from gateway.secret import Secret
+from gateway.store.store import Store
 
+SEED = "web_sessions"
+"""Where the store has the seed, sealed."""
 LIFETIME = 12 * 3_600
 """Seconds: a working day. A visitor's, who only fills in a connect page, is as long."""
 _ENDED = 10_000
-"""Ended sessions remembered; the cookie of an ended one may have been copied."""
+"""Ended sessions of admins remembered: the cookie of one may have been copied. Visitors can't crowd them out."""
 _FORM = re.compile(r"([av])\.([A-Za-z0-9_-]{22})\.(\d{1,12})\.([0-9a-f]{64})", re.ASCII)
 
 
@@ -33,11 +38,23 @@ class Session:
     expires_at: int
 
 
+async def load_seed(store: Store, keyring: Keyring) -> Secret:
+    """Return the store's seed; the first process to ask makes it."""
+    place = {"table": "meta", "column": "value", "row": SEED}
+    sealed = await store.meta.get(SEED)
+    if sealed is None:
+        made = {SEED: keyring.seal(secrets.token_hex(32).encode(), **place)}
+        sealed = (await store.meta.establish(made))[SEED]
+    return Secret(keyring.open(sealed, **place).decode())
+
+
 class Sessions:
     """Begins, recognises and ends sessions."""
 
-    def __init__(self, token: Secret, *, clock: Callable[[], float], secure: bool) -> None:
-        self._key = hmac.digest(token.reveal().encode(), b"gateway web sessions 1", "sha256")
+    def __init__(self, token: Secret, *, seed: Secret, clock: Callable[[], float], secure: bool) -> None:
+        self._key = hmac.digest(
+            seed.reveal().encode(), b"gateway web sessions 2\0" + token.reveal().encode(), hashlib.sha256
+        )
         self._clock = clock
         self._secure = secure
         self._ended: OrderedDict[str, None] = OrderedDict()
@@ -66,7 +83,8 @@ class Sessions:
 
     def end(self, response: web.StreamResponse, session: Session) -> None:
         """End the session: here, whoever has its cookie, and in the browser."""
-        self._ended[session.id] = None
+        if session.admin:
+            self._ended[session.id] = None
         while len(self._ended) > _ENDED:
             self._ended.popitem(last=False)
         response.del_cookie(self.cookie, path="/", httponly=True, samesite="Lax", secure=self._secure)

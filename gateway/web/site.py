@@ -23,14 +23,14 @@ SECURE = web.AppKey("secure", bool)
 """Whether browsers reach this listener by https alone."""
 
 
-def site(services: Services, token: Secret, origin: list[str], bounds: Bounds) -> web.Application:
-    """Return the application. `origin` is a list of one, the listener's own URL, which may be filled in later."""
+def site(services: Services, token: Secret, seed: Secret, origin: list[str], bounds: Bounds) -> web.Application:
+    """Return the application. `seed` is the sessions'; `origin` a list of one, our own URL, which may come later."""
     secure = services.settings.web.public_url.startswith("https://")
     app = web.Application(
         middlewares=[answer_faults(render_refusal), strict(services.settings.web)], client_max_size=LARGEST_BODY
     )
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
-    app[SESSIONS] = Sessions(token, clock=services.clock, secure=secure)
+    app[SESSIONS] = Sessions(token, seed=seed, clock=services.clock, secure=secure)
     app[PAGES] = Pages()
     app[CONTENT_SECONDS] = bounds.content
     app[ATTEMPTS] = Attempts(services.clock)

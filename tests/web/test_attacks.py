@@ -375,3 +375,16 @@ async def test_a_used_an_expired_and_a_foreign_link(home, ann):
     assert (await ann.post(path, {"form_token": token})).headers["Location"] == path
     for page in (foreign, expired):
         assert "Ask whoever sent it for a new one." in page.text
+
+
+# The log.
+
+
+async def test_states_that_nobody_began_fill_no_log_and_one_that_strayed_is_told(home, ann, eve, capsys):
+    for state in ("", "x", "made-up"):
+        await ann.come_back("code", code=CODE, state=state)
+        await ann.come_back("an-app-that-is-none", code=CODE, state=state)
+    assert "login.refused" not in capsys.readouterr().out
+    asked = await ann.leave(await home.link("code"))
+    await eve.come_back("code", code=CODE, state=asked["state"])
+    assert "other-browser" in capsys.readouterr().out

@@ -3,9 +3,12 @@
 import pytest
 
 from gateway.secret import Secret
-from gateway.web.session import LIFETIME, Session, Sessions
+from gateway.web.session import LIFETIME, Session, Sessions, load_seed
+from gateway.web.session import SEED as SEED_NAME
 from gateway.web.signin import own_path
 from tests.web.harness import ADMIN, form_token, running
+
+SEED = Secret("the seed of these tests")
 
 
 class Request:
@@ -31,7 +34,7 @@ def clock():
 
 @pytest.fixture
 def sessions(clock):
-    return Sessions(Secret(ADMIN), clock=lambda: clock[0], secure=False)
+    return Sessions(Secret(ADMIN), seed=SEED, clock=lambda: clock[0], secure=False)
 
 
 def cookie_of(sessions, session):
@@ -73,9 +76,33 @@ def test_an_ended_session_stays_ended_for_whoever_copied_its_cookie(sessions):
     assert sessions.read(Request(gateway=cookie)) is None
 
 
+def test_visitors_who_sign_out_by_the_thousand_dont_bring_an_ended_session_back(sessions):
+    session = sessions.begin(admin=True)
+    cookie = cookie_of(sessions, session)
+    sessions.end(Response(), session)
+    for _ in range(10_001):
+        sessions.end(Response(), sessions.begin(admin=False))
+    assert sessions.read(Request(gateway=cookie)) is None
+
+
+def test_a_cookie_says_nothing_of_the_token_to_who_has_not_the_seed(sessions, clock):
+    """Else a visitor could try tokens against its own cookie, by the million and without asking us."""
+    cookie = cookie_of(sessions, sessions.begin(admin=False))
+    guess = Sessions(Secret(ADMIN), seed=Secret("another seed"), clock=lambda: clock[0], secure=False)
+    assert guess.read(Request(gateway=cookie)) is None
+
+
+async def test_the_seed_is_the_stores_made_once_and_sealed(web):
+    store, keyring = web.gateway.store, web.gateway.keyring
+    seed = await load_seed(store, keyring)
+    assert len(seed.reveal()) == 64
+    assert (await load_seed(store, keyring)).reveal() == seed.reveal()
+    assert seed.reveal().encode() not in await store.meta.get(SEED_NAME)
+
+
 def test_another_admin_token_ends_every_session(sessions, clock):
     cookie = cookie_of(sessions, sessions.begin(admin=True))
-    others = Sessions(Secret("gwa_another-admin-token"), clock=lambda: clock[0], secure=False)
+    others = Sessions(Secret("gwa_another-admin-token"), seed=SEED, clock=lambda: clock[0], secure=False)
     assert others.read(Request(gateway=cookie)) is None
 
 
@@ -90,7 +117,7 @@ def test_a_form_token_is_its_sessions_alone_and_not_its_cookies_mac(sessions):
 
 def test_cookies_are_hidden_from_scripts_lax_and_behind_https_secure(clock):
     response = Response()
-    sessions = Sessions(Secret(ADMIN), clock=lambda: clock[0], secure=True)
+    sessions = Sessions(Secret(ADMIN), seed=SEED, clock=lambda: clock[0], secure=True)
     sessions.write(response, Session(id="x", admin=True, expires_at=1))
     assert response.cookies["__Host-gateway"][1] == {"path": "/", "httponly": True, "samesite": "Lax", "secure": True}
 
