@@ -154,3 +154,21 @@ async def test_stopping_lets_a_request_under_way_end_and_takes_no_new_one(web):
 async def test_a_free_port_gives_links_that_lead_here(web):
     assert web.server.url == f"http://127.0.0.1:{web.server.addresses[0][1]}"
     assert (await web.get(await web.link())).status == 200
+
+
+async def test_a_static_file_that_hasnt_changed_is_not_sent_again(web):
+    for name, kind in (
+        ("style.css", "text/css; charset=utf-8"),
+        ("fragment.js", "text/javascript; charset=utf-8"),
+        ("icon.svg", "image/svg+xml"),
+    ):
+        first = await web.get(f"/static/{name}")
+        assert (first.status, first.headers["Content-Type"]) == (200, kind)
+        again = await web.get(f"/static/{name}", headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status, again.text) == (304, "")
+        assert (await web.get(f"/static/{name}", headers={"If-None-Match": '"another"'})).text == first.text
+
+
+async def test_a_name_longer_than_any_files_is_not_there_and_no_fault(web, capsys):
+    assert (await web.get("/static/" + "a" * 5_000)).status == 404
+    assert "web.fault" not in capsys.readouterr().out
