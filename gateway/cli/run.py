@@ -27,7 +27,8 @@ TOKEN_VARIABLE = "GATEWAY_CLIENT_TOKEN"  # noqa: S105 - the variable's name
 LIFETIME = 86_400.0
 PATIENCE = 3.0
 """Seconds within which a server answers, and has seen a new client: it promises one."""
-PROXY_AUTHENTICATION_REQUIRED = 407
+UNKNOWN = frozenset({407, 429})
+"""What a token that isn't known is answered; 429 after having been asked about it often. A known one never is."""
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """What a shell answers for a program that isn't there, or can't be run."""
 
@@ -129,7 +130,7 @@ async def _known(gateway: "Gateway", connection: str, token: str) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             # It is another process that we wait for: there is nothing but asking.
-            while await _asked(listen.host, listen.port, connection, token) == PROXY_AUTHENTICATION_REQUIRED:  # noqa: ASYNC110
+            while await _asked(listen.host, listen.port, connection, token) in UNKNOWN:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     except TimeoutError:
         detail, hint = (
@@ -143,7 +144,7 @@ async def _known(gateway: "Gateway", connection: str, token: str) -> None:
 
 
 async def _asked(host: str, port: int, connection: str, token: str) -> int:
-    """Ask for a name that no policy can allow (RFC 6761 §6.4) and return the status: 407 until the token is known."""
+    """Ask for a name that no policy can allow (RFC 6761 §6.4) and return the status: one of `UNKNOWN` until it is."""
     import asyncio
     from base64 import b64encode
 
