@@ -111,7 +111,7 @@ Labels and account identifiers are among it: they are looked for and listed by. 
 be sealed.
 """
 READABLE_META = {"gateway_id", "ca_certificate", "renewal_timings"}
-SEALED_META = {"canary", "ca_key"}
+SEALED_META = {"canary", "ca_key", "web_sessions"}
 
 
 class Service:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from gateway.keyring import Keyring
+from gateway.errors import Refusal, StartError
+from gateway.keyring import Keyring, KeyringError
 from gateway.secret import Secret
 from gateway.store.store import Store
 
@@ -39,13 +40,17 @@ class Session:
 
 
 async def load_seed(store: Store, keyring: Keyring) -> Secret:
-    """Return the store's seed; the first process to ask makes it."""
+    """Return the store's seed; the first process to ask makes it. Raises `StartError`: it doesn't open."""
     place = {"table": "meta", "column": "value", "row": SEED}
     sealed = await store.meta.get(SEED)
     if sealed is None:
         made = {SEED: keyring.seal(secrets.token_hex(32).encode(), **place)}
         sealed = (await store.meta.establish(made))[SEED]
-    return Secret(keyring.open(sealed, **place).decode())
+    try:
+        return Secret(keyring.open(sealed, **place).decode())
+    except KeyringError as error:
+        detail = f"The seed of the gateway's sessions can't be opened: {error}."
+        raise StartError(Refusal(code="internal", detail=detail, hint="Restore the store's backup.")) from error
 
 
 class Sessions:
