@@ -15,7 +15,7 @@ class Role(IntEnum):
 
     ORDINARY = 0
     HOP_BY_HOP = 1  # ends here
-    AMBIGUOUS = 2  # an underscore spelling of a name that matters: refused
+    AMBIGUOUS = 2  # a spelling, as with underscores, of a name that matters: refused
     HOST = 3
     CONTENT_LENGTH = 4
     TRANSFER_ENCODING = 5
@@ -36,7 +36,7 @@ class Role(IntEnum):
 
 
 class Name(NamedTuple):
-    """A field name, read. `folded` is lower case with `_` as `-`: servers that map names to variables see no other."""
+    """A field name, read. `folded` is as `folded_name` has it."""
 
     role: Role
     folded: bytes
@@ -90,6 +90,7 @@ _NEVER_DISGUISED = frozenset({b"x-original-url", b"x-rewrite-url"}) | frozenset(
         Role.METHOD_OVERRIDE,
     }
 )
+_MARKS = bytes.maketrans(b"!#$%&'*+.^_`|~", b"-" * 14)  # all that a name may have beside letters and digits (§5.6.2)
 _MAX_REMEMBERED = 4096
 _MAX_NAME = 64  # bytes of a name that is remembered
 _remembered: dict[bytes, Name] = {}
@@ -101,9 +102,17 @@ def read_name(raw: bytes) -> Name:
     return _remembered.get(raw) or _remember(raw)
 
 
+def folded_name(raw: bytes) -> bytes:
+    """Return a name in lower case with every mark as `-`: a server that makes variables of names sees no other.
+
+    RFC 3875 §4.1.18 asks for `_` in the place of `-` alone; there are servers that put it in the place of any mark.
+    """
+    return raw.lower().translate(_MARKS)
+
+
 def _remember(raw: bytes) -> Name:
     lower = raw.lower()
-    folded = lower.replace(b"_", b"-")
+    folded = folded_name(raw)
     if lower != folded and (folded in _NEVER_DISGUISED or folded.startswith(b"proxy-")):
         role = Role.AMBIGUOUS
     elif lower in _ROLES:
@@ -130,7 +139,7 @@ def nominated(connection: bytes) -> frozenset[bytes]:
     """Return the field names, folded, that a `Connection` field nominates (RFC 9110 §7.6.1)."""
     if connection in _USUAL_OPTIONS:
         return _NOTHING  # fields with these names end here in any case
-    return frozenset(member.replace(b"_", b"-") for member in list_members(connection))
+    return frozenset(map(folded_name, list_members(connection)))
 
 
 def list_members(value: bytes) -> list[bytes]:

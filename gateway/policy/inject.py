@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from gateway.http.fields import folded_name
 from gateway.policy.context import Context
 from gateway.policy.merge import BodyInvalid, form_suffix, json_suffix, merge_body, merge_query, parameter_name
 from gateway.policy.model import Grant, Policy, Script
@@ -33,7 +34,7 @@ class InjectionInvalid(ValueError):
 class Injection:
     """What is added to every request.
 
-    `headers` are in the policy's order and spelling, `header_names` lower case with "_" as "-". `query` is
+    `headers` are in the policy's order and spelling, `header_names` folded (`folded_name`). `query` is
     percent-encoded and ready to send, `query_names` decoded. `secrets` is every secret that went in, and each
     rendered value that holds one. The rest is derived: names as `merge` compares them, and the bytes that it appends.
     """
@@ -84,7 +85,7 @@ def render(policy: Policy, context: Context) -> Injection:
     body = {name: _json(value, context, used, f"inject.body.{name}") for name, value in policy.inject.body.items()}
     return Injection(
         headers=headers,
-        header_names=frozenset(canonical_name(name) for name, _ in headers),
+        header_names=frozenset(folded_name(name) for name, _ in headers),
         query=query,
         query_names=frozenset(name.encode() for name in policy.inject.query),
         body=body,
@@ -100,16 +101,11 @@ def header_values(policy: Policy) -> Mapping[str, str | Script]:
     return headers
 
 
-def canonical_name(name: bytes) -> bytes:
-    """A header's name as a careless server compares it: lower case, "_" and "-" the same."""
-    return name.lower().replace(b"_", b"-")
-
-
 def forbidden_header(name: str) -> str | None:
     """Say why a header can't be injected, or None if it can."""
-    lower = name.lower().replace("_", "-")
     if not _TOKEN.fullmatch(name):
         return "is no valid header name; letters, digits and hyphens"
+    lower = folded_name(name.encode()).decode()
     if lower in _FRAMING:
         return "describes the body, which is the caller's; leave it out"
     if lower in _HOP_BY_HOP:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import PolicyError, Refusal, UpstreamError
+from gateway.http.fields import folded_name
 from gateway.http.target import Target, parse_target
 from gateway.nesting import is_deeper
 from gateway.oauth.answer import DEEPEST, dig, provider_message
@@ -14,7 +15,7 @@ from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.oauth.redact import redact
 from gateway.policy.context import Context
 from gateway.policy.fields import test_url
-from gateway.policy.inject import Injection, canonical_name, merge_query, render
+from gateway.policy.inject import Injection, merge_query, render
 from gateway.policy.match import Allowed, Decision, Denied, Matcher
 from gateway.policy.model import Policy, TestCall
 from gateway.policy.value import render_json, render_text
@@ -89,7 +90,7 @@ def _allowed(decision: Decision) -> Target:
 def _headers(test: TestCall, injection: Injection, context: Context, *, has_body: bool) -> tuple[tuple[str, str], ...]:
     own = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if has_body else {})
     own |= {name: render_text(value, context) for name, value in test.headers.items()}
-    kept = [(name, value) for name, value in own.items() if canonical_name(name.encode()) not in injection.header_names]
+    kept = [(name, value) for name, value in own.items() if folded_name(name.encode()) not in injection.header_names]
     return (*kept, *((name.decode(), value.decode()) for name, value in injection.headers))
 
 

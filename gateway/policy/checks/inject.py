@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.http.fields import folded_name
 from gateway.policy.checks import urls
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, key_path
-from gateway.policy.inject import canonical_name, forbidden_header
+from gateway.policy.inject import forbidden_header
 from gateway.policy.merge import parameter_name
 from gateway.policy.model import Script
 from gateway.policy.value import leaves
@@ -50,7 +51,7 @@ def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
         where = key_path([*at.split("."), name])
         if why := forbidden_header(name):
             yield where, why
-        canonical = canonical_name(name.encode())
+        canonical = folded_name(name.encode())
         if canonical in seen:
             yield where, f"is the same header as {seen[canonical]}; case and _ don't matter to servers"
         seen[canonical] = name
