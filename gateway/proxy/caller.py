@@ -6,6 +6,7 @@ is a `Wire`, and `tunnel` says what a CONNECT has settled.
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 from collections import deque
@@ -323,6 +324,9 @@ class CallerConnection(asyncio.Protocol):
         elif self._exchange is not None and not self._exchange.permitted():
             self._exchange.withdraw()
             return
+        elif self._read_paused and self._exchange is not None and _has_left(self._wire):
+            self.abort()  # nothing is read now, so the transport can't have told us
+            return
         if not self.deadline or now < self.deadline:
             return
         self.deadline = 0.0
@@ -498,6 +502,18 @@ def _drop(_field: tuple[bytes, bytes]) -> None:
 
 def _address(peer: object) -> str:
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""
+
+
+def _has_left(wire: "Wire | None") -> bool:
+    """Whether the other side has closed its end of the socket, which may stand behind bytes that are still unread."""
+    if wire is None:
+        return False
+    ends = select.poll()
+    try:
+        ends.register(wire.get_extra_info("socket"), select.POLLRDHUP)
+        return bool(ends.poll(0))
+    except (OSError, ValueError):  # it is closed on our side already
+        return False
 
 
 def _is_loopback(peer: object) -> bool:

@@ -155,6 +155,8 @@ CHUNKS = {
     "bare LF in an extension": b"3;a\nb\r\nabc\r\n",
     "NUL in an extension": b"3;a\0\r\nabc\r\n",
     "folded trailer": b"0\r\nX: y\r\n z\r\n\r\n",
+    "CL in a trailer": b"0\r\nContent-Length: 3\r\n\r\nabc",
+    "TE in a trailer": b"0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "bare LF in a trailer": b"0\r\nX: y\nZ: z\r\n\r\n",
     "space before the colon of a trailer": b"0\r\nX : y\r\n\r\n",
 }
