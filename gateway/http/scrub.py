@@ -15,6 +15,7 @@ MIN_SECRET = 4  # bytes: a shorter value would blank out ordinary text
 _HEAD = 1024  # bytes: up to here one pass for all spellings is quicker than a quick one for each
 _OPENING = MIN_SECRET  # bytes: where these stand near a piece's end, a secret may have begun
 _MIN_BASE64 = 6  # bytes of the stable middle of a base64 spelling
+_WORD = re.compile(rb"[A-Za-z0-9._-]+")  # what everybody leaves as it is when percent-encoding (RFC 3986 §2.3, but "~")
 
 
 class Scrubber:
@@ -23,11 +24,15 @@ class Scrubber:
     __slots__ = ("_needles", "_pattern", "_telltale", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        needles = {spelling for secret in secrets for spelling in _spellings(secret.reveal())}
+        raw = {one for secret in secrets if len(one := secret.reveal().encode()) >= MIN_SECRET}
+        needles = {spelling for one in raw for spelling in _spellings(one)}
+        marked = sorted((one for one in raw if not _WORD.fullmatch(one)), key=len, reverse=True)
+        signs = needles | {max(_WORD.findall(one), key=len, default=b"%") for one in marked}
         self._needles = tuple(sorted(needles, key=len, reverse=True))
-        self._telltales = tuple(one for one in needles if not any(other in one for other in needles - {one}))
+        self._telltales = tuple(one for one in signs if not any(other in one for other in signs - {one}))
         self._telltale = re.compile(b"|".join(map(re.escape, self._telltales))) if needles else None
-        self._pattern = re.compile(b"|".join(map(re.escape, self._needles))) if needles else None
+        patterns = [*map(_percent_encoded, marked), *map(re.escape, self._needles)]
+        self._pattern = re.compile(b"|".join(patterns)) if needles else None
 
     def found_in(self, data: bytes) -> bool:
         """Whether any spelling of a secret stands in `data`. The cheap question, asked of every answer's head."""
@@ -89,10 +94,21 @@ def _begun(needle: bytes, data: bytes) -> int:
     return 0
 
 
-def _spellings(value: str) -> set[bytes]:
-    raw = value.encode()
-    if len(raw) < MIN_SECRET:
-        return set()
+def _percent_encoded(raw: bytes) -> bytes:
+    """Return a pattern: servers differ in which marks they encode, in the case of digits, and encode what is encoded."""
+    return b"".join(_spelled(byte) for byte in raw)
+
+
+def _spelled(byte: int) -> bytes:
+    char = bytes((byte,))
+    if _WORD.fullmatch(char):
+        return re.escape(char)
+    digits = b"".join(b"[%c%c]" % (digit, ord(chr(digit).upper())) for digit in b"%02x" % byte)
+    return b"(?:%b|%%(?:25)*%b%b)" % (re.escape(char), digits, rb"|\+" if char == b" " else b"")
+
+
+def _spellings(raw: bytes) -> set[bytes]:
+    value = raw.decode()
     percent = {quote(value, safe=""), quote(value), quote_plus(value)}
     escaped = {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
     spellings = {raw} | {text.encode() for text in percent | escaped}
