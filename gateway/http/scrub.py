@@ -95,7 +95,7 @@ def _begun(needle: bytes, data: bytes) -> int:
 
 
 def _percent_encoded(raw: bytes) -> bytes:
-    """Return a pattern: servers differ in which marks they encode, in the case of digits, and encode what is encoded."""
+    """Return a pattern: which marks are encoded differs, the case of the digits too, and some encode twice."""
     return b"".join(_spelled(byte) for byte in raw)
 
 
