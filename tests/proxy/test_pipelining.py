@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.proxy.harness import OK, Caller, Gateway
-from tests.proxy.test_tunnel import UPGRADE, code
+from tests.proxy.test_tunnel import code
 
 
 async def held(gateway: Gateway) -> asyncio.Event:
@@ -54,16 +54,6 @@ async def test_a_waiting_request_whose_content_is_malformed_never_goes_out(gatew
         assert code(await caller.receive()) == "request_rejected"
         assert await caller.rest() == b""
     assert len(gateway.service.requests) == 1
-
-
-async def test_an_upgrade_whose_target_is_invalid_is_answered_and_closed(gateway: Gateway, caller: Caller) -> None:
-    await caller.send(b"GET /nothing HTTP/1.1\r\nHost: gateway\r\n" + UPGRADE + b"\r\n" + gateway.request())
-    answer = await caller.receive()
-    assert code(answer) == "target_invalid"
-    assert b"\r\nConnection: close\r\n" in answer
-    async with asyncio.timeout(5):
-        assert await caller.rest() == b""
-    assert gateway.service.requests == []
 
 
 async def test_many_h2c_offers_in_one_read_are_each_answered(gateway: Gateway, caller: Caller) -> None:

@@ -23,7 +23,7 @@ def service_tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The service's TLS, and that of whoever trusts it."""
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.issue_cert("ok.test").configure_cert(server)
+    authority.issue_cert("ok.test", "100.63.255.254", "100.128.0.1").configure_cert(server)
     authority.configure_trust(client)
     return server, client
 

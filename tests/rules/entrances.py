@@ -95,6 +95,28 @@ class Entrance:
         self._callers.append(caller)
         return caller
 
+    async def fetch(self, host: str, *, port: str | None = None, path: str = "/v1") -> bytes:
+        """Ask for a URL on any host, as it is written; the answer is the CONNECT's where that is refused."""
+        authority = host if port is None else f"{host}:{port}"
+        origin = f"{self.scheme}://{authority}"
+        caller = await self.outside()
+        match self.name:
+            case "absolute":
+                request = self.raw(f"GET {origin}{path} HTTP/1.1".encode())
+            case "path":
+                request = self.raw(f"GET /c/crm-ann/{origin}{path} HTTP/1.1".encode())
+            case _:
+                default = "443" if self.scheme == "https" else "80"
+                opened = await caller.ask(connect(f"{host}:{default if port is None else port}"))
+                if not opened.startswith(b"HTTP/1.1 200 "):
+                    return opened
+                request = self.raw(f"GET {path} HTTP/1.1".encode(), host=authority.encode())
+        if self.name == TLS_TUNNEL:
+            trust = self.trust()
+            trust.check_hostname = False  # whose name is written in odd ways here
+            await caller.writer.start_tls(trust, server_hostname=host.strip("[]"))
+        return await caller.ask(request)
+
     def trust(self) -> ssl.SSLContext:
         """What a caller needs that trusts this gateway."""
         return ssl.create_default_context(cadata=self.gateway.server.certificate_pem.decode())
