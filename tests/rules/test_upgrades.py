@@ -74,6 +74,16 @@ async def test_rule_17_upstreams_half_may_close_first(entrance: Entrance, caller
         await heard.wait()
 
 
+async def test_rule_17_what_a_101_says_is_cleaned_as_any_answer(entrance: Entrance, caller: Caller) -> None:
+    said = b"Set-Cookie: a=b\r\nProxy-A: b\r\nX-Echo: tok_abcdefgh\r\nContent-Length: 3\r\nKeep-Alive: x\r\n"
+    entrance.service.script = [SWITCH.replace(b"Upgrade: websocket", b"Upgrade: tok_abcdefgh") + said + b"\r\nraw"]
+    assert await caller.ask(entrance.request(fields=UPGRADE)) == (
+        b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nX-Echo: ************\r\n"
+        b"Connection: Upgrade\r\nUpgrade: ************\r\n\r\n"
+    )
+    assert await caller.reader.readexactly(3) == b"raw"
+
+
 async def test_rule_17_bytes_behind_an_upgrade_wait_for_the_101(entrance: Entrance, caller: Caller) -> None:
     entrance.service.script = [echo]
     await caller.send(entrance.request(fields=UPGRADE) + b"first")
