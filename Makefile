@@ -77,7 +77,7 @@ test-fast: $(FAST)/.built | $(VENV)/.test
 	@rm -rf $(FAST)/tests && cp -r tests policies pyproject.toml config.example.toml $(FAST)
 	@cd $(FAST) && ../$(BIN)/python -c 'import gateway.proxy.exchange as one; assert one.__file__.endswith(".so"), one.__file__'
 	@cd $(FAST) && ../$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(FAST_TESTS) $(PYTEST)
-FAST_TESTS := tests/http tests/policy tests/proxy tests/test_metrics.py
+FAST_TESTS := tests/http tests/policy tests/proxy tests/rules tests/vectors tests/test_metrics.py
 
 # The compiled gateway where it can be had, and the interpreted one beside it.
 bench: $(VENV)/.run
