@@ -81,6 +81,11 @@ class Caller:
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._proxy)
         return self
 
+    async def reopen(self) -> None:
+        await self.__aexit__()
+        await asyncio.sleep(0.05)  # what another process did is heard of by and by
+        await self.__aenter__()
+
     async def __aexit__(self, *_: object) -> None:
         self._writer.close()
         with suppress(ConnectionError):
@@ -116,8 +121,8 @@ async def rotate(provider: StrictProvider, proxies: list[int], token: str, rotat
 
     async def call(number: int) -> None:
         async with Caller(proxies[number % len(proxies)], provider, token) as caller:
-            while (await caller.ask())[0] == 407:  # another process made this client a moment ago
-                pass
+            while (await caller.ask())[0] in {407, 429}:  # another process made this client a moment ago
+                await caller.reopen()
             while True:
                 status, seen[number] = await caller.ask()
                 statuses.append(status)
