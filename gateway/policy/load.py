@@ -17,6 +17,9 @@ __all__ = ["Finding", "Loaded", "load"]
 MAX_SIZE = 1_048_576  # characters; the largest policy of a real app is a hundredth of it
 _DEEPEST = 32  # levels of tables and lists; the deepest policy of a real app has 4
 _APP = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
+_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
+# tomllib's time grows with the cube of a dotted key's parts: such a key is refused before it is read.
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_DEEPEST},}}")
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
     fields.check,
@@ -66,6 +69,8 @@ class _Unreadable(Exception):
 def _parse(text: str) -> dict[str, object]:
     if len(text) > MAX_SIZE:
         raise _Unreadable(("", f"is over {MAX_SIZE >> 20} MiB"))
+    if _LONG_KEY.search(text):
+        raise _Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
     try:
         data = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
