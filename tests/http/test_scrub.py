@@ -71,13 +71,13 @@ def test_a_secret_that_repeats_itself_is_found_across_pieces(secret: str, text: 
 def test_what_a_long_secret_takes_grows_with_its_length_alone() -> None:
     """Of a private key of 16 KiB, every beginning of every spelling would be a gigabyte."""
     secret = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=16_384))
-    tracemalloc.start()
     stream = Scrubber([Secret(secret)]).stream()
+    tracemalloc.start()
     start = time.process_time()
     for _ in range(50):
         assert stream.feed(b"y" * 16_384) == b"y" * 16_384
     assert time.process_time() - start < 2
-    assert tracemalloc.get_traced_memory()[1] < 32_000_000
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
     tracemalloc.stop()
 
 
