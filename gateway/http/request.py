@@ -184,10 +184,10 @@ class RequestHead:
         shape = self.shape
         at = shape.authorization_at
         here = self.values[at].count(shown) if at >= 0 else 0
-        if here and b"\n".join((*shape.folded, *self.values)).count(shown) == here:
+        if here and b"\n".join((*shape.names, *self.values)).count(shown) == here:
             return _AUTHORIZATION  # the usual place, and nowhere else
-        fields = zip(shape.folded, self.values, strict=True)
-        return frozenset(folded for folded, value in fields if shown in value or shown in folded)
+        fields = zip(shape.names, shape.folded, self.values, strict=True)
+        return frozenset(folded for name, folded, value in fields if shown in value or shown in name)
 
     def _value(self, at: int) -> bytes | None:
         return None if at < 0 else self.values[at].strip(b" \t")

@@ -123,6 +123,8 @@ class ResponseHead:
             _check_chunked(values[shape.chunked_at], version())
             self.chunked = True
         if method == "HEAD" or status in _NO_CONTENT or self.informational:
+            if self.informational and (self.content_length or self.chunked):  # RFC 9110 §8.6, RFC 9112 §6.1: MUST NOT
+                raise ResponseInvalid("it announces content in a 1xx")  # which llhttp would read, and others not
             self.content_length, self.chunked = 0, False
             if method != "HEAD" and status != _NOT_MODIFIED:
                 self._described = None  # RFC 9110 §8.6: only those two may tell of content that isn't sent

@@ -203,6 +203,8 @@ def _ipv6(text: str) -> str:
         address = IPv6Address(text[1:-1])
     except ValueError:
         raise TargetInvalid("the host is not a valid IPv6 address") from None
+    if address.scope_id is not None:  # RFC 4007 §11.2: it means something on this machine only
+        raise TargetInvalid("the IPv6 address has a zone")
     if address.ipv4_mapped is None:
         return address.compressed
     high, low = divmod(int(address.ipv4_mapped), 1 << 16)

@@ -103,7 +103,7 @@ class EntryTemplate:
             written=self.written,
             shown=f"{stars}{target.authority}"
             if bare and not self.deny
-            else f"{target.scheme}://{stars}{url.split('://')[1]}",
+            else f"{target.scheme}://{stars}{url.split('://', 1)[1]}",
             schemes=tuple(DEFAULT_PORTS) if both else (target.scheme,),
             host=target.host,
             port=None if both and not self.port_written else target.port,

@@ -243,8 +243,8 @@ class CallerConnection(asyncio.Protocol):
     def refuse(self, refusal: Refusal, request_id: str, *, head: RequestHead | None, keep_alive: bool) -> None:
         """Answer with a problem of the gateway's own. `keep_alive` only where all of the request is here."""
         keep = keep_alive and head is not None and self.keeps_alive(head)
-        with_content = head is None or head.method != "HEAD"
-        self.write(refusal_bytes(refusal, request_id=request_id, keep_alive=keep, with_content=with_content))
+        is_head = head.method == "HEAD" if head is not None else self._is_reading_head()
+        self.write(refusal_bytes(refusal, request_id=request_id, keep_alive=keep, with_content=not is_head))
         if not keep:
             self._closing = True
 
@@ -472,6 +472,10 @@ class CallerConnection(asyncio.Protocol):
         self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
         self._listener.count(refusal, "connect" if self.tunnel else "absolute")
         self._close(linger=True)
+
+    def _is_reading_head(self) -> bool:
+        """Whether the request that can't be read any further is a HEAD: its answer has no content either."""
+        return bool(self._url) and self._parser.get_method() == b"HEAD"
 
     def _overdue(self) -> Refusal:
         exchange = self._exchange

@@ -133,6 +133,13 @@ def test_connect_takes_a_host_and_an_explicit_port_and_nothing_else(text: str) -
         parse_authority(text)
 
 
+@pytest.mark.parametrize("text", ["[fe80::1%eth0]", "[::ffff:127.0.0.1%eth0]", "[::1%25eth0]", "[::f%6bey=:1.2.3.4]"])
+def test_an_address_with_a_zone_is_no_host(text: str) -> None:
+    """Host is read without the URL around it, and a zone would be dropped from a mapped address."""
+    with pytest.raises(TargetInvalid):
+        canonical_host(text)
+
+
 def test_an_authority_is_canonical() -> None:
     assert parse_authority("OK.Test.:8443") == ("ok.test", 8443)
     assert parse_authority("[::1]:443") == ("::1", 443)

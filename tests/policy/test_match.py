@@ -216,6 +216,11 @@ def test_a_denial_never_holds_the_query() -> None:
     assert "hunter2" not in f"{decision}"
 
 
+def test_a_hint_shows_all_of_an_entry_whose_path_holds_a_url() -> None:
+    rules = matcher("https://ok.test/fetch/https://other.test/")
+    assert decide(rules, "https://ok.test/").hint == "Allowed on this host: https://ok.test/fetch/https://other.test/."
+
+
 def test_hints_show_a_field_s_value_and_rules_show_what_is_written() -> None:
     rules = matcher("https://{{ team }}.ok.test/", fields={"team": "acme"})
     assert decide(rules, "https://other.ok.test/").hint == "Closest allowed URLs: https://acme.ok.test/."

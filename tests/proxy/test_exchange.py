@@ -384,3 +384,21 @@ async def test_no_caller_decides_how_much_is_recorded_of_its_request(gateway: Ga
         assert len(entry.path) < 1_100
         assert entry.path.endswith("...")
     assert len(gateway.service.requests[0]) > 50_000
+
+
+@pytest.mark.parametrize("fields", [b"Host: other\r\n", b"X-A : 1\r\n", b"Content-Length: 3\r\nContent-Length: 3\r\n"])
+async def test_a_head_that_is_refused_is_answered_without_content(
+    gateway: Gateway, caller: Caller, fields: bytes
+) -> None:
+    """RFC 9110 §9.3.2: what came behind the fields would be no part of the answer."""
+    await caller.send(gateway.request("HEAD", headers=fields))
+    answer = await caller.rest()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"\r\n\r\n")
+    assert answer.count(b"\r\n\r\n") == 1
+
+
+async def test_what_is_no_request_behind_a_head_is_answered_with_content(gateway: Gateway, caller: Caller) -> None:
+    await caller.send(gateway.request("HEAD") + b"GARBAGE\r\n\r\n")
+    await caller.reader.readuntil(b"\r\n\r\n")
+    assert b'"code":"request_rejected"' in await caller.rest()
