@@ -42,7 +42,7 @@ def test_ambiguous_framing_is_refused(headers: list[tuple[bytes, bytes]]) -> Non
 @pytest.mark.parametrize("status", [100, 102, 103, 199])
 @pytest.mark.parametrize("field", [(b"Content-Length", b"2"), (b"Transfer-Encoding", b"chunked")])
 def test_a_1xx_that_announces_content_is_refused(status: int, field: tuple[bytes, bytes]) -> None:
-    """llhttp reads content behind some of these and none behind others: where the next answer begins is anybody's guess."""
+    """Behind some of these llhttp reads content, behind others none: where the next answer begins is a guess."""
     with pytest.raises(ResponseInvalid, match="1xx"):
         head_of(field, status=status)
     assert head_of((b"Content-Length", b"0"), status=status).informational
