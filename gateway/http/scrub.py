@@ -6,7 +6,7 @@ Replacements keep the length, so that a body's framing stays true and a stream n
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
 from gateway.secret import Secret
@@ -50,6 +50,15 @@ class Scrubber:
         """Return a scrubber for one body that arrives in pieces."""
         return ScrubbedStream(self)
 
+    def found_before(self, data: bytes, end: int) -> Iterator[re.Match[bytes]]:
+        """Yield each spelling in `data` that begins before `end`."""
+        if self._pattern is None or not self.found_in(data):
+            return
+        for found in self._pattern.finditer(data):
+            if found.start() >= end:
+                return
+            yield found
+
     def held_back(self, data: bytes) -> int:
         """How many bytes at the end of `data` may be the beginning of a secret."""
         longest = 0
@@ -69,15 +78,22 @@ class ScrubbedStream:
 
     def feed(self, data: bytes) -> bytes:
         """Return what may be sent on now."""
-        data = self._scrubber.text(self._tail + data)
-        keep = self._scrubber.held_back(data)
-        self._tail = data[len(data) - keep :]
-        return data[: len(data) - keep]
+        data = self._tail + data
+        end = len(data) - self._scrubber.held_back(data)
+        out, done = b"", 0
+        for found in self._scrubber.found_before(data, end):  # one behind it may become a longer one
+            out += data[done : found.start()] + b"*" * len(found[0])
+            done = found.end()
+        if done > end:
+            self._tail = b""
+            return out + self.feed(data[done:])
+        self._tail = data[end:]
+        return out + data[done:end]
 
     def flush(self) -> bytes:
         """Return the rest, at the end of the body."""
         tail, self._tail = self._tail, b""
-        return tail
+        return self._scrubber.text(tail)
 
 
 def _begun(needle: bytes, data: bytes) -> int:

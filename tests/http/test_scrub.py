@@ -86,3 +86,11 @@ def test_an_event_that_holds_no_beginning_of_a_secret_is_not_held_back() -> None
     assert stream.feed(b"data: hello\n\n") == b"data: hello\n\n"
     assert stream.feed(b"data: tok_abc") == b"data: "
     assert stream.feed(b"x\n\n") == b"tok_abcx\n\n"
+
+
+def test_a_secret_that_begins_with_another_is_not_taken_for_that_one_at_the_end_of_a_piece() -> None:
+    stream = Scrubber([Secret("tok_abcd"), Secret("tok_abcdefgh")]).stream()
+    assert stream.feed(b"x tok_abcd") == b"x "
+    assert stream.feed(b"efgh.") == b"************."
+    assert stream.feed(b"tok_abcd") == b""
+    assert stream.flush() == b"********"
