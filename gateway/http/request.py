@@ -12,6 +12,7 @@ _VERSIONS = frozenset({"1.0", "1.1"})
 _CHUNKED = b"chunked"
 _TRANSFER_ENCODING = frozenset({b"transfer-encoding"})
 _AUTHORIZATION = frozenset({b"authorization"})
+_HOST = frozenset({b"host"})
 _DIGITS = frozenset(b"0123456789")
 _MAX_LENGTH_DIGITS = 18  # fits every 64-bit reader
 _NOT_TO_BE_NOMINATED = frozenset({b"host", b"content-length", b"transfer-encoding", b"via", b"content-type"})
@@ -180,14 +181,14 @@ class RequestHead:
         return b",".join([self.values[at] for at in places]) if places else None
 
     def names_with(self, shown: bytes) -> frozenset[bytes]:
-        """Return the folded names of the fields that have these bytes in them."""
+        """Return the folded names of the fields that have these bytes in them; not Host, which is written anew."""
         shape = self.shape
         at = shape.authorization_at
         here = self.values[at].count(shown) if at >= 0 else 0
         if here and b"\n".join((*shape.names, *self.values)).count(shown) == here:
             return _AUTHORIZATION  # the usual place, and nowhere else
         fields = zip(shape.names, shape.folded, self.values, strict=True)
-        return frozenset(folded for name, folded, value in fields if shown in value or shown in name)
+        return frozenset(folded for name, folded, value in fields if shown in value or shown in name) - _HOST
 
     def _value(self, at: int) -> bytes | None:
         return None if at < 0 else self.values[at].strip(b" \t")

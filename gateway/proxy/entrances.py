@@ -171,11 +171,9 @@ def _path_style(text: str, head: RequestHead, known: Tag | None) -> Route | Refu
         return other
     token, drop = _path_token(head)
     if token is not None and token in text[match.end(1) :]:
-        return Refusal(
-            code="request_rejected",
-            detail="The client token stands in the URL, which goes on to the target.",
-            hint=PATH_TAG_HINT,
-        )
+        return _shown_to_target("URL")
+    if b"upgrade" in drop:
+        return _shown_to_target("Upgrade field")
     tag = known
     if tag is None or tag.connection_id != connection_id or tag.token != token:
         tag = Tag(connection_id=connection_id, token=token)
@@ -185,6 +183,11 @@ def _path_style(text: str, head: RequestHead, known: Tag | None) -> Route | Refu
         return Route(PATH, tag, None, relative=(rest or "") + suffix, drop=drop)
     target = parse_target(f"{inside[1]}://{inside[2]}{suffix}")
     return Route(PATH, tag, target, drop=drop)
+
+
+def _shown_to_target(where: str) -> Refusal:
+    detail = f"The client token stands in the {where}, which goes on to the target."
+    return Refusal(code="request_rejected", detail=detail, hint=PATH_TAG_HINT)
 
 
 def _path_token(head: RequestHead) -> tuple[str | None, frozenset[bytes]]:

@@ -141,3 +141,19 @@ async def test_a_path_and_a_field_that_name_two_connections_are_refused(gateway:
     answer = await caller.ask(path_style("/c/crm-ann/users", BEARER + b"X-Connection-Id: crm-bob\r\n"))
     assert code(answer) == "request_rejected"
     assert gateway.service.requests == []
+
+
+async def test_a_client_token_in_an_upgrade_goes_no_further(gateway: Gateway, caller: Caller) -> None:
+    """That field is written anew behind all others, so it isn't dropped with them."""
+    upgrade = f"Connection: Upgrade\r\nUpgrade: websocket, {TOKEN}\r\n".encode()
+    answer = await caller.ask(path_style("/c/crm-ann/users", BEARER + upgrade))
+    assert code(answer) == "request_rejected"
+    assert TOKEN.encode() not in answer
+    assert gateway.service.requests == []
+
+
+async def test_a_client_token_in_host_is_replaced_with_the_rest_of_it(gateway: Gateway, caller: Caller) -> None:
+    request = path_style("/c/crm-ann/users").replace(b"Host: ", f"Host: {TOKEN}.".encode())
+    assert TOKEN.encode() in request.partition(b"Authorization")[0]
+    await caller.ask(request)
+    assert f"\r\nHost: 127.0.0.1:{gateway.service.port}\r\n".encode() in gateway.service.requests[0]
