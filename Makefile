@@ -10,11 +10,12 @@ BENCH ?=
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 
-.PHONY: help demo test test-fast check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions check-audit lock
+.PHONY: help demo test test-fast fuzz check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions check-audit lock
 
 help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
 	@echo "make test    every test, on loopback alone"
+	@echo "make fuzz    100,000 new examples of each property, for an hour or two"
 	@echo "make fast    the same gateway with its data plane as machine code, into .fast (needs a C compiler)"
 	@echo "make check   lint, format, types, layers, policies, instructions of the pure parts, known vulnerabilities"
 	@echo "make bench   the gateway beside Envoy, Squid, nginx, mitmproxy and proxy.py, in under five minutes"
@@ -28,6 +29,10 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.test
 	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(PYTEST)
+
+# New examples each time, and a thousand times as many as `make test` tries.
+fuzz: $(VENV)/.test
+	@HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n auto --maxprocesses=4 -m hypothesis -o timeout=0 $(PYTEST)
 
 # Each by itself, so that `make -k check` tells everything at once.
 CHECKS := check-lint check-format check-types check-layers check-policies check-instructions check-audit

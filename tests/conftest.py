@@ -1,4 +1,4 @@
-"""What every test has: the source tree on the path, and property tests that don't depend on how busy the machine is."""
+"""What every test has: the source tree on the path, and properties that hang on neither chance nor a busy machine."""
 
 import os
 import sys
@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # `tests.e2e.harness` is importable however pytest was started
 
-settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("thorough", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow])
+# The same examples every time, so that a change is judged by what it changes; `make fuzz` draws new ones, and many.
+settings.register_profile("default", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", deadline=None, max_examples=100_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

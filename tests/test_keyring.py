@@ -32,6 +32,42 @@ def test_what_is_sealed_opens_in_its_place(plaintext, table, column, row):
     assert len(blob) == 1 + 4 + 12 + len(plaintext) + 16
 
 
+PLACES = st.tuples(*[st.text(alphabet="ab\0é1", max_size=4)] * 3)
+
+
+@given(st.binary(max_size=64), PLACES, PLACES, st.integers(1, 3), st.integers(1, 3))
+def test_what_is_sealed_for_one_place_under_one_key_opens_in_no_other(plaintext, here, there, key_id, other_id):
+    """Not where the three names read the same when run together, either."""
+    keys = {number: bytes([number]) * 32 for number in (1, 2, 3)}
+    names = ("table", "column", "row")
+    blob = Keyring({key_id: keys[key_id]}).seal(plaintext, **dict(zip(names, here, strict=True)))
+    opening = Keyring({other_id: keys[other_id]})
+    if (here, key_id) == (there, other_id):
+        assert opening.open(blob, **dict(zip(names, there, strict=True))) == plaintext
+    else:
+        with pytest.raises(KeyringError):
+            opening.open(blob, **dict(zip(names, there, strict=True)))
+
+
+@given(
+    st.binary(max_size=64),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(1, 255)), max_size=3),
+    st.integers(-3, 3),
+)
+def test_what_is_sealed_and_changed_in_any_bytes_or_its_length_does_not_open(plaintext, changes, longer):
+    keyring = Keyring({1: ONE})
+    blob = keyring.seal(plaintext, **HERE)
+    changed = bytearray(blob)
+    for place, bits in changes:
+        changed[place % len(blob)] ^= bits
+    other = bytes(changed[:longer] if longer < 0 else changed + bytes(longer))
+    if other == blob:
+        assert keyring.open(other, **HERE) == plaintext
+    else:
+        with pytest.raises(KeyringError):
+            keyring.open(other, **HERE)
+
+
 @pytest.mark.parametrize("other", [{"table": "clients"}, {"column": "fields"}, {"row": "crm-bob"}])
 def test_a_blob_does_not_open_in_another_place(keyring, other):
     blob = keyring.seal(b"token", **HERE)
