@@ -31,7 +31,8 @@ def check(data: bytes) -> None:
     plane = Plane()
     plane.run(cut(sent, size))
     read = strict.requests(sent)
-    unmet, is_tunnel = iter(read), any(one.start[0] == b"CONNECT" for one in read)
+    unmet = iter(read)
+    tunnel: tuple[str, int] | None = None
     for asked in plane.asked:
         written = asked.wire.written
         try:
@@ -40,13 +41,27 @@ def check(data: bytes) -> None:
             assert asked is plane.asked[-1], "an exchange began before the one before it was done"
             continue
         assert not behind, "more than one request was sent"
-        before = next((one for one in unmet if _may_be(one, message, asked.key[0])), None)
-        assert before is not None, f"{message} stands nowhere in what the caller sent"
+        for before in unmet:
+            if before.start[0] == b"CONNECT" and tunnel is None:
+                tunnel = _authority(before.start[1])
+            if _may_be(before, message, asked.key[0]):
+                break
+        else:
+            raise AssertionError(f"{message} stands nowhere in what the caller sent")
         _check_fields(message, asked.key)
+        _check_nominated(message, before)
         _check_target(message, asked.key)
-        if before.start[1].startswith(b"/c/") and not is_tunnel:
+        origin = asked.key[1]
+        assert tunnel in (None, (origin.host, origin.port)), "it left the tunnel"
+        if before.start[1].startswith(b"/c/") and tunnel is None:
             assert TOKEN.encode() not in written.partition(b"\r\n\r\n")[0], "the client token went upstream"
     _check_answers(plane, [one.start[0] for one in read])
+
+
+def _authority(text: bytes) -> tuple[str, int]:
+    host, _, port = text.decode("latin-1").rpartition(":")
+    number = int(port) if port.isdecimal() else 0
+    return host.lower().removesuffix("."), 443 if number == 80 else number  # this policy takes http for https there
 
 
 def _check_answers(plane: Plane, methods: list[bytes]) -> None:
@@ -100,6 +115,23 @@ def _check_fields(message: strict.Message, key: tuple[str, object]) -> None:
     assert message.values(b"x-key-id") == [b"us"], message
     assert message.values(b"via")[-1] == VIA
     assert names.count(b"content-length") + names.count(b"transfer-encoding") <= 1, message
+
+
+def _check_nominated(message: strict.Message, before: strict.Message) -> None:
+    """What the caller's `Connection` nominates ends here; what stands there all the same is ours."""
+    ours = {
+        b"authorization",
+        b"x-key-id",
+        b"via",
+        b"host",
+        b"content-length",
+        b"connection",
+        b"upgrade",
+        b"accept-encoding",
+    }
+    members = b",".join(before.values(b"connection")).lower().replace(b"_", b"-").split(b",")
+    nominated = {member.strip(b" \t") for member in members} - ours
+    assert not nominated & {name.replace(b"_", b"-") for name, _ in message.fields}, message
 
 
 def _is_same_target(asked_for: bytes, target: bytes, connection_id: str) -> bool:

@@ -21,12 +21,12 @@ def test_a_target_leads_where_others_would_read_it_to_lead_or_is_refused(url: st
     targets.check(b"\0" + url.encode())
 
 
-@given(near_misses.slipped(near_misses.AUTHORITIES), st.sampled_from(b"\3\5"))
+@given(near_misses.AUTHORITIES | st.sampled_from(near_misses.HOSTS), st.sampled_from(b"\3\5"))
 def test_an_authority_and_a_host_are_read_as_in_a_url_or_refused(text: str, kind: int) -> None:
     targets.check(bytes([kind]) + text.encode())
 
 
-@given(near_misses.slipped(near_misses.PATHS))
+@given(near_misses.PATHS)
 def test_an_origin_form_is_read_as_in_a_url_or_refused(text: str) -> None:
     targets.check(b"\4" + text.encode())
 
@@ -49,70 +49,67 @@ def test_a_target_of_a_connect_and_of_a_url_are_the_same_origin(url: str) -> Non
     assert parse_authority(text) == (target.host, target.port)
 
 
-HEADER_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=MIN_SECRET, max_size=24).filter(
-    lambda text: text == text.strip(" \t") and len(text.encode()) >= MIN_SECRET
-)
+HEADER_TEXT = st.text(
+    st.sampled_from('aZ0?>ÿ~/+=%"\\ é€') | st.characters(codec="utf-8", exclude_categories=["Cc"]),
+    min_size=MIN_SECRET,
+    max_size=24,
+).filter(lambda text: text == text.strip(" \t") and len(text.encode()) >= MIN_SECRET)
 AROUND = st.binary(max_size=7)
-
-
-def _base64(secret: bytes, before: bytes, after: bytes) -> bytes:
-    return base64.b64encode(before + secret + after)
-
-
-def _base64url(secret: bytes, before: bytes, after: bytes) -> bytes:
-    return base64.urlsafe_b64encode(before + secret + after)
-
-
-def _lower_hex(text: str) -> str:
-    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quote(text, safe=""))
-
-
-SPELLED = {
-    "plain": lambda secret, before, after: before + secret.encode() + after,
-    "percent": lambda secret, before, after: before + quote(secret, safe="").encode() + after,
-    "percent but slashes": lambda secret, before, after: before + quote(secret).encode() + after,
-    "percent in lower case": lambda secret, before, after: before + _lower_hex(secret).encode() + after,
-    "form": lambda secret, before, after: before + quote_plus(secret).encode() + after,
-    "json": lambda secret, before, after: before + json.dumps(secret)[1:-1].encode() + after,
-    "base64": lambda secret, before, after: _base64(secret.encode(), before, after),
-    "base64url": lambda secret, before, after: _base64url(secret.encode(), before, after),
+CUTS = st.lists(st.integers(0, 80), max_size=4)
+IN_TEXT = {
+    "plain": str,
+    "percent": lambda secret: quote(secret, safe=""),
+    "percent but slashes": quote,
+    "percent in lower case": lambda secret: re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
+    "form": quote_plus,
+    "json": lambda secret: json.dumps(secret)[1:-1],
+}
+IN_BASE64 = {
+    "standard": (base64.b64encode, base64.b64decode),
+    "for URLs": (base64.urlsafe_b64encode, base64.urlsafe_b64decode),
 }
 
 
-@given(HEADER_TEXT, st.sampled_from(sorted(SPELLED)), AROUND, AROUND, st.lists(st.integers(0, 80), max_size=4))
-def test_a_secret_in_any_spelling_cut_anywhere_never_passes(
-    secret: str, kind: str, before: bytes, after: bytes, cuts: list[int]
-) -> None:
-    """Bytes of it that base64 shares with what stands beside it are left; they are no secret by themselves."""
-    data = SPELLED[kind](secret, before, after)
+def scrubbed(secret: str, data: bytes, cuts: list[int]) -> bytes:
+    """What is left of it, cut into pieces; the same as of the whole, and as long."""
     scrubber = Scrubber([Secret(secret)])
     stream = scrubber.stream()
-    edges = [0, *sorted(cuts), len(data)]
-    out = b"".join(stream.feed(data[start:end]) for start, end in pairwise(edges)) + stream.flush()
+    out = (
+        b"".join(stream.feed(data[start:end]) for start, end in pairwise([0, *sorted(cuts), len(data)]))
+        + stream.flush()
+    )
     assert out == scrubber.text(data)
     assert len(out) == len(data)
-    assert not _is_readable(out, secret, kind)
+    return out
 
 
-def _is_readable(out: bytes, secret: str, kind: str) -> bool:
-    """Whether somebody who knows how it is spelled can still read it."""
-    raw = secret.encode()
-    if not kind.startswith("base64"):
-        return SPELLED[kind](secret, b"", b"") in out
-    decode = base64.b64decode if kind == "base64" else base64.urlsafe_b64decode
-    return len(raw) > 5 and raw in decode(out.replace(b"*", b"A"))
-
-
-PIECES = ("abcd", "abcde", "abcdefgh", "cdef", "a", "b", "ab", "ef", "gh", " ", "*", "bcda")
+@given(HEADER_TEXT, st.sampled_from(sorted(IN_TEXT)), AROUND, AROUND, CUTS)
+def test_a_secret_that_is_spelled_in_text_and_cut_anywhere_never_passes(
+    secret: str, kind: str, before: bytes, after: bytes, cuts: list[int]
+) -> None:
+    spelled = IN_TEXT[kind](secret).encode()
+    assert spelled not in scrubbed(secret, before + spelled + after, cuts)
 
 
 @given(
-    st.lists(
-        st.sampled_from(["abcd", "abcde", "abcdefgh", "cdefghij", "bcda", "aaaa", "aaaaaa"]), min_size=1, max_size=3
-    ),
-    st.lists(st.sampled_from(PIECES), max_size=8),
+    HEADER_TEXT.filter(lambda text: len(text.encode()) > 4), st.sampled_from(sorted(IN_BASE64)), AROUND, AROUND, CUTS
 )
-def test_secrets_that_begin_alike_are_found_in_pieces_as_in_the_whole(secrets: list[str], pieces: list[str]) -> None:
+def test_a_secret_in_base64_between_other_bytes_and_cut_anywhere_never_passes(
+    secret: str, kind: str, before: bytes, after: bytes, cuts: list[int]
+) -> None:
+    """Characters that it shares with what stands beside it are left: a few bits of its ends."""
+    encode, decode = IN_BASE64[kind]
+    out = scrubbed(secret, encode(before + secret.encode() + after), cuts)
+    assert secret.encode() not in decode(out.replace(b"*", b"A"))
+
+
+@given(
+    st.sampled_from([("abcd", "abcdef"), ("abcd", "abcdefgh", "cdefg"), ("aaaa", "aaaaaa")]),
+    st.lists(st.sampled_from(["abcd", "abcd", "ef", "gh", "ab", "cd", "aa"]), max_size=5),
+)
+def test_secrets_that_begin_alike_are_found_in_pieces_as_in_the_whole(
+    secrets: tuple[str, ...], pieces: list[str]
+) -> None:
     scrubber = Scrubber([Secret(one) for one in secrets])
     stream = scrubber.stream()
     out = b"".join(stream.feed(piece.encode()) for piece in pieces) + stream.flush()

@@ -67,7 +67,10 @@ def _as_form(value: Any) -> bytes:
 
 
 BODIES = (
-    st.dictionaries(NAMES, VALUES, max_size=5).map(_as_json)
+    st.fixed_dictionaries({"access_token": LEAVES}, optional={"refresh_token": LEAVES, "expires_in": LEAVES}).map(
+        _as_json
+    )
+    | st.dictionaries(NAMES, VALUES, max_size=5).map(_as_json)
     | st.dictionaries(NAMES, LEAVES, max_size=4).map(_as_form)
     | VALUES.map(_as_json)
     | st.binary(max_size=40)
