@@ -80,15 +80,15 @@ class ScrubbedStream:
         """Return what may be sent on now."""
         data = self._tail + data
         end = len(data) - self._scrubber.held_back(data)
-        out, done = b"", 0
+        out, done = [], 0
         for found in self._scrubber.found_before(data, end):  # one behind it may become a longer one
-            out += data[done : found.start()] + b"*" * len(found[0])
+            out += [data[done : found.start()], b"*" * len(found[0])]
             done = found.end()
         if done > end:
             self._tail = b""
-            return out + self.feed(data[done:])
+            return b"".join(out) + self.feed(data[done:])
         self._tail = data[end:]
-        return out + data[done:end]
+        return b"".join([*out, data[done:end]]) if out else data[:end]
 
     def flush(self) -> bytes:
         """Return the rest, at the end of the body."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateway.attempts import Attempts
 from gateway.errors import Refusal
 from gateway.metrics import Metrics
 from gateway.proxy import exchange
@@ -154,6 +155,8 @@ class Plane:
             time=lambda: 1000.0,
             request_id=lambda: f"r{next(ids)}",
             background=_never,
+            guesses=Attempts(lambda: 1000.0),
+            strangers=Attempts(lambda: 1000.0),
         )
         self.wire = Wire(self.caller(), self._lost)
 
