@@ -106,10 +106,10 @@ class Exchange:
             self._later(self._load)
 
     def permitted(self) -> bool:
-        """Whether what has gone out may go on: asked for as long as it lasts, for permission may be taken away."""
+        """Whether it may go on: asked for as long as it waits or lasts, for permission may be taken away."""
         live, target = self._live, self._target
-        if live is None or target is None or self._upstream is None:
-            return True  # nothing is out, and it will be decided on
+        if live is None or target is None:
+            return True  # it will be decided on
         if self._permission is None:
             self._permission = Permission(
                 self._services, self._caller.admission, route=self._route, head=self.head, live=live, target=target
@@ -126,20 +126,8 @@ class Exchange:
     # Decide.
 
     def _decide(self, live: Live) -> None:
-        self._live = live
-        if live.refusal is not None:
-            self._refuse(not_permitted(self._route.tag) if live.status is Status.DISCONNECTED else live.refusal)
+        if not self._is_allowed(live):
             return
-        target = self._route.target or behind_base_url(self._route.relative or "", live)
-        if isinstance(target, Refusal):
-            self._refuse(target)
-            return
-        decision = decide(live, self.head, target)
-        if isinstance(decision, Denied):
-            self._target = target
-            self._refuse(Refusal(code="target_not_allowed", detail=decision.reason, hint=decision.hint))
-            return
-        self._target = decision.target
         if live.expires_at is None:
             self._inject(live)
             return
@@ -151,8 +139,28 @@ class Exchange:
             self._services.vault.renew_soon(live)
         self._inject(live)
 
+    def _is_allowed(self, live: Live) -> bool:
+        """Whether the target is allowed, and which it is then; where it isn't, that has been answered."""
+        self._live = live
+        if live.refusal is not None:
+            self._refuse(not_permitted(self._route.tag) if live.status is Status.DISCONNECTED else live.refusal)
+            return False
+        target = self._route.target or behind_base_url(self._route.relative or "", live)
+        if isinstance(target, Refusal):
+            self._refuse(target)
+            return False
+        decision = decide(live, self.head, target)
+        if isinstance(decision, Denied):
+            self._target = target
+            self._refuse(Refusal(code="target_not_allowed", detail=decision.reason, hint=decision.hint))
+            return False
+        self._target = decision.target
+        return True
+
     async def _freshen(self, live: Live) -> None:
-        self._inject(await self._services.vault.fresh(live))
+        fresh = await self._services.vault.fresh(live)
+        if self._is_allowed(fresh):  # the policy may have changed in between, too
+            self._inject(fresh)
 
     # Inject.
 
@@ -186,12 +194,16 @@ class Exchange:
         content.flow_to(Collector(limit=limit, done=self._collected))
 
     def _collected(self, body: bytes | None) -> None:
-        live = self._live
+        """Decide anew: the caller may have taken its time, and the token and the policy be others now."""
         if body is None:
             self._refuse(body_too_large(self._services.settings.limits.rewrite_bytes))
-        elif not self._ended and live is not None and live.injection is not None:
-            self._gathered = body
-            self._rewrite(live.injection, body)
+            return
+        self._gathered = body
+        live = self._services.vault.peek(self._route.tag.connection_id)
+        if live is None:
+            self._later(self._load)
+        elif not self._ended:
+            self._decide(live)
 
     def _rewrite(self, injection: Injection, body: bytes) -> None:
         rewritten = rewritten_body(self.head, injection, body)

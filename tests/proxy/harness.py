@@ -154,6 +154,7 @@ class FakeVault:
         self.error: GatewayError | None = None
         self.renewals: list[str] = []
         self.hold: asyncio.Event | None = None
+        self.asked = asyncio.Event()
         self.refused: list[str] = []
 
     def peek(self, connection_id: str) -> Live | None:
@@ -177,6 +178,7 @@ class FakeVault:
 
     async def after_401(self, live: Live) -> Live | None:
         self.refreshes += 1
+        self.asked.set()
         if self.hold is not None:
             await self.hold.wait()
         if self.error is not None:

@@ -1,10 +1,12 @@
-"""What is under way ends when it may not go on: an answer that streams, a WebSocket, content that is being sent."""
+"""What is under way ends when it may not go on: what streams or is being sent, a WebSocket, a request that waits."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from gateway.policy.match import Matcher
 from gateway.store.rows import Status
 from tests.proxy.harness import Caller, Gateway
 
@@ -65,6 +67,70 @@ async def test_content_that_is_being_sent_is_refused(gateway: Gateway, caller: C
     await asked.wait()
     gateway.access.revoke()
     assert (await caller.receive()).startswith(b"HTTP/1.1 403 ")
+
+
+@pytest.mark.parametrize("take_away", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+async def test_content_that_is_gathered_goes_nowhere(
+    gateway: Gateway, caller: Caller, take_away: Callable[[Gateway], object]
+) -> None:
+    """A caller sends the last byte when it likes: long after it was decided that the first may come."""
+    gateway.connect(gateway.policy(inject='[inject.body]\ntoken = "{{ api_key }}"\n'))
+    headers = b"Content-Type: application/json\r\nContent-Length: 7\r\nExpect: 100-continue\r\n"
+    await caller.send(gateway.request("POST", headers=headers))
+    assert (await caller.receive()).startswith(b"HTTP/1.1 100 ")
+    await caller.send(b'{"a"')
+    take_away(gateway)
+    async with asyncio.timeout(10):
+        assert (await caller.receive()).startswith(b"HTTP/1.1 403 ")
+    await caller.send(b":1}")
+    assert await caller.rest() == b""
+    assert gateway.service.requests == []
+
+
+@pytest.mark.parametrize("take_away", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+async def test_what_waits_for_a_new_token_is_not_sent(
+    gateway: Gateway, caller: Caller, take_away: Callable[[Gateway], object]
+) -> None:
+    gateway.connect(expires_at=1.0)
+    gateway.vault.hold = asyncio.Event()
+    await caller.send(gateway.request())
+    async with asyncio.timeout(10):
+        await gateway.vault.asked.wait()
+        take_away(gateway)
+        assert (await caller.receive()).startswith(b"HTTP/1.1 403 ")
+    assert gateway.service.requests == []
+
+
+@pytest.mark.parametrize("change", ["policy", "token", "token, not loaded"])
+async def test_content_that_was_gathered_goes_by_the_policy_and_the_token_of_now(
+    gateway: Gateway, caller: Caller, change: str
+) -> None:
+    inject = '[inject.body]\ntoken = "{{ api_key }}"\n'
+    gateway.connect(gateway.policy(inject=inject))
+    headers = b"Content-Type: application/json\r\nContent-Length: 7\r\nExpect: 100-continue\r\n"
+    await caller.send(gateway.request("POST", headers=headers))
+    await caller.receive()
+    if change == "policy":
+        gateway.connect(gateway.policy(inject=inject, allow='deny = ["127.0.0.1/v1"]'))
+    else:
+        gateway.connect(gateway.policy(inject=inject), secret="tok_another1")
+    if change.endswith("not loaded"):
+        gateway.vault.unloaded.add("crm-ann")
+    answer = await caller.ask(b'{"a":1}')
+    if change == "policy":
+        assert answer.startswith(b"HTTP/1.1 403 ")
+        assert gateway.service.requests == []
+    else:
+        assert gateway.service.requests[0].endswith(b'{"a":1,"token":"tok_another1"}')
+
+
+async def test_a_new_token_comes_with_the_policy_of_now(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(expires_at=1.0)
+    gateway.vault.refreshed = lambda live: replace(
+        live, token_version=2, expires_at=None, matcher=Matcher((), (), None, None)
+    )
+    assert (await caller.ask(gateway.request())).startswith(b"HTTP/1.1 403 ")
+    assert gateway.service.requests == []
 
 
 @pytest.mark.parametrize(
