@@ -89,9 +89,9 @@ class ResponseHead:
 
     @property
     def upgrade(self) -> bytes | None:
-        """The last Upgrade."""
-        at = self.shape.last(Role.UPGRADE)
-        return self.values[at] if at >= 0 else None
+        """Every Upgrade, as one list."""
+        places = self.shape.all(Role.UPGRADE)
+        return b", ".join([self.values[at] for at in places]) if places else None
 
     @property
     def content_encoding(self) -> bytes:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from gateway.errors import Refusal
-from gateway.http.fields import Fields, fields_size, list_members
+from gateway.http.fields import Fields, fields_size
 from gateway.http.request import RequestHead, RequestRejected, read_request_head
+from gateway.http.upgrade import may_be_offered
 from gateway.proxy.admission import Admission
 from gateway.proxy.answers import refusal_bytes
 from gateway.proxy.content import Content
@@ -36,7 +37,6 @@ _RESET = struct.pack("ii", 1, 0)  # linger for no time: close(2) resets
 _LINGER = 2.0  # seconds that a caller may go on sending what nobody reads, so that it sees the answer and no reset
 _PREPARING = 120.0  # seconds for all that comes before a request is sent: a load, a refresh, a new connection
 _MAX_WAITING = 64  # pipelined requests that wait their turn
-_HIDES_REQUESTS = (b"h2", b"http/", b"tls/")  # protocols that carry requests which nobody would decide on
 
 
 class CallerConnection(asyncio.Protocol):
@@ -266,12 +266,9 @@ class CallerConnection(asyncio.Protocol):
 
     def upgrade_offered(self, head: RequestHead) -> bool:
         """Whether the caller asks for a protocol that we tunnel: none that would hide HTTP requests from us."""
-        members = list_members(head.upgrade or b"")
+        upgrade = head.upgrade
         return (
-            bool(members)
-            and head.version == "1.1"
-            and b"upgrade" in head.nominated
-            and not any(member.startswith(_HIDES_REQUESTS) for member in members)
+            upgrade is not None and head.version == "1.1" and b"upgrade" in head.nominated and may_be_offered(upgrade)
         )
 
     def join(self, upstream: UpstreamConnection, early: bytes, exchange: Exchange) -> None:

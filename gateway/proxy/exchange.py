@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
+from gateway.http.upgrade import takes_up
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
@@ -169,6 +170,9 @@ class Exchange:
         injection = live.injection
         if live.refusal is not None or injection is None:
             self._refuse(live.refusal or not_permitted(self._route.tag))
+        elif live.scrub_body and self._caller.upgrade_offered(self.head):
+            detail = f"{live.app} has its answers searched for secrets, which what comes behind an Upgrade can't be."
+            self._refuse(Refusal(code="request_rejected", detail=detail, hint="Send it without Upgrade."))
         elif self.head.nominated and not may_be_nominated(self.head, injection.header_names):
             detail = "Connection nominates a field that the gateway adds."
             self._refuse(Refusal(code="request_rejected", detail=detail))
@@ -338,11 +342,13 @@ class Exchange:
         connection = self._upstream
         if connection is None or self._live is None:
             return
-        if not self._upgrading or not self.whole:  # RFC 9110 §7.8: not before it has the whole request
+        upgrade = head.upgrade or b""
+        # RFC 9110 §7.8: to what was offered, and not before it has the whole request.
+        if not self._upgrading or not self.whole or not takes_up(upgrade, self.head.upgrade):
             self.response_failed("it switched protocols unasked", answered=True)
             connection.close()
             return
-        upgrade = self._live.scrubber.text(head.upgrade or self.head.upgrade or b"")
+        upgrade = self._live.scrubber.text(upgrade)
         said = scrubbed_head(head, self._live)
         self._caller.write(b"%bConnection: Upgrade\r\nUpgrade: %b\r\n\r\n" % (said, upgrade))
         self._log(101, "")

@@ -5,7 +5,18 @@ import asyncio
 import pytest
 
 from tests.proxy.harness import OK, Caller
-from tests.rules.entrances import ABSOLUTE, CREDENTIAL, PATH, TLS_TUNNEL, TUNNEL, VIA, Entrance, assert_ends
+from tests.rules.entrances import (
+    ABSOLUTE,
+    CREDENTIAL,
+    PATH,
+    REJECTED,
+    TLS_TUNNEL,
+    TUNNEL,
+    VIA,
+    Entrance,
+    assert_ends,
+    problem,
+)
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n"
 UPGRADE = b"Connection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n"
@@ -76,12 +87,50 @@ async def test_rule_17_upstreams_half_may_close_first(entrance: Entrance, caller
 
 async def test_rule_17_what_a_101_says_is_cleaned_as_any_answer(entrance: Entrance, caller: Caller) -> None:
     said = b"Set-Cookie: a=b\r\nProxy-A: b\r\nX-Echo: tok_abcdefgh\r\nContent-Length: 3\r\nKeep-Alive: x\r\n"
-    entrance.service.script = [SWITCH.replace(b"Upgrade: websocket", b"Upgrade: tok_abcdefgh") + said + b"\r\nraw"]
+    entrance.service.script = [SWITCH + said + b"\r\nraw"]
     assert await caller.ask(entrance.request(fields=UPGRADE)) == (
         b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\nX-Echo: ************\r\n"
-        b"Connection: Upgrade\r\nUpgrade: ************\r\n\r\n"
+        b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     )
     assert await caller.reader.readexactly(3) == b"raw"
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        b"Connection: Upgrade\r\nUpgrade: h2c\r\n",
+        b"Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
+        b"Connection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n",
+        b"Connection: Upgrade\r\nUpgrade: websocket2\r\n",
+        b"Connection: Upgrade\r\nUpgrade: ,\r\n",
+        b"Connection: Upgrade\r\n",
+        b"Upgrade: websocket\r\n",
+        b"",
+    ],
+)
+async def test_rule_17_a_101_that_takes_up_nothing_that_was_offered_opens_no_pipe(
+    entrance: Entrance, caller: Caller, taken: bytes
+) -> None:
+    """Who can make a service answer with a status of their choice would have a way past every decision."""
+    entrance.service.script = [b"HTTP/1.1 101 Switching Protocols\r\n%b\r\n" % taken + OK]
+    assert problem(await caller.ask(entrance.request(fields=UPGRADE))) == (502, "upstream_protocol")
+    await caller.send(entrance.request("POST", "/admin"))
+    await assert_ends(caller)
+    assert len(entrance.requests) == 1
+
+
+async def test_rule_17_what_takes_up_an_offer_may_write_it_in_another_case(entrance: Entrance, caller: Caller) -> None:
+    entrance.service.script = [SWITCH.replace(b"websocket", b"WebSocket") + b"\r\nraw"]
+    fields = b"Connection: Upgrade\r\nUpgrade: other/1, websocket\r\n"
+    assert (await caller.ask(entrance.request(fields=fields))).endswith(b"\r\nUpgrade: WebSocket\r\n\r\n")
+
+
+async def test_rule_17_where_answers_are_searched_nothing_is_upgraded(entrance: Entrance, caller: Caller) -> None:
+    entrance.connect(allow="scrub_body = true")
+    entrance.service.script = [echo]
+    assert problem(await caller.ask(entrance.request(fields=UPGRADE))) == REJECTED
+    await assert_ends(caller)
+    assert entrance.requests == []
 
 
 async def test_rule_17_bytes_behind_an_upgrade_wait_for_the_101(entrance: Entrance, caller: Caller) -> None:
@@ -101,7 +150,12 @@ async def test_rule_17_an_upgrade_that_upstream_declines_ends_the_connection_beh
     assert len(entrance.requests) == 1
 
 
-HIDING = [b"h2c", b"H2C", b"h2", b"HTTP/2.0", b"http/1.1", b"TLS/1.2, HTTP/1.1", b"websocket, h2c", b"h2c,websocket"]
+HIDING = [
+    *[b"h2c", b"H2C", b"h2", b"HTTP/2.0", b"http/1.1", b"TLS/1.2, HTTP/1.1", b"websocket, h2c", b"h2c,websocket"],
+    *[b"http", b"tls", b"SPDY/3.1", b"h3"],
+    # No protocol's name, in which some server may find one.
+    *[b"websocket h2c", b"websocket;h2c", b'"h2c"', b"\xa0h2c", b"a/h2c/b", b"/h2c"],
+]
 
 
 @pytest.mark.parametrize("protocol", HIDING)
