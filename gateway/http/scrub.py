@@ -16,22 +16,30 @@ _HEAD = 1024  # bytes: up to here one pass for all spellings is quicker than a q
 _OPENING = MIN_SECRET  # bytes: where these stand near a piece's end, a secret may have begun
 _MIN_BASE64 = 6  # bytes of the stable middle of a base64 spelling
 _WORD = re.compile(rb"[A-Za-z0-9._-]+")  # what everybody leaves as it is when percent-encoding (RFC 3986 §2.3, but "~")
+_PARTS = re.compile(r"[A-Za-z0-9._-]+|[^A-Za-z0-9._-]")  # words, and each mark by itself
+_ESCAPES = frozenset({b"%", b"\\"})  # how every mark begins that isn't written plainly
+_PERCENT = rb"%(?:25){0,3}"
+_LONGEST_MARK = 48  # bytes: four of UTF-8, each encoded four times over
+# What a mark that isn't one byte may begin with.
+_CUT = re.compile(rb"[\\%\x80-\xff][\\%u0-9A-Fa-f\x80-\xff]{0,46}")
 
 
 class Scrubber:
     """Finds secrets plain, percent-encoded, JSON-escaped and in base64 at any of the three alignments."""
 
-    __slots__ = ("_needles", "_pattern", "_telltale", "_telltales")
+    __slots__ = ("_marked", "_needles", "_pattern", "_telltale", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
         raw = {one for secret in secrets if len(one := secret.reveal().encode()) >= MIN_SECRET}
         needles = {spelling for one in raw for spelling in _spellings(one)}
         marked = sorted((one for one in raw if not _WORD.fullmatch(one)), key=len, reverse=True)
-        signs = needles | {max(_WORD.findall(one), key=len, default=b"%") for one in marked}
+        words = [_WORD.findall(one) for one in marked]
+        signs = needles.union(*({max(found, key=len)} if found else _ESCAPES for found in words))
+        self._marked = tuple(map(_Marked, marked))
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._telltales = tuple(one for one in signs if not any(other in one for other in signs - {one}))
         self._telltale = re.compile(b"|".join(map(re.escape, self._telltales))) if needles else None
-        patterns = [*map(_percent_encoded, marked), *map(re.escape, self._needles)]
+        patterns = [*(one.pattern for one in self._marked), *map(re.escape, self._needles)]
         self._pattern = re.compile(b"|".join(patterns)) if needles else None
 
     def found_in(self, data: bytes) -> bool:
@@ -64,6 +72,8 @@ class Scrubber:
         longest = 0
         for needle in self._needles:
             longest = max(longest, _begun(needle, data))
+        for marked in self._marked:
+            longest = max(longest, marked.begun(data))
         return longest
 
 
@@ -110,17 +120,62 @@ def _begun(needle: bytes, data: bytes) -> int:
     return 0
 
 
-def _percent_encoded(raw: bytes) -> bytes:
-    """Return a pattern: which marks are encoded differs, the case of the digits too, and some encode twice."""
-    return b"".join(_spelled(byte) for byte in raw)
+class _Marked:
+    """A secret that isn't one word: which of its marks are encoded differs, and how, and some encode twice."""
+
+    __slots__ = ("_longest", "_parts", "_start", "pattern")
+
+    def __init__(self, raw: bytes) -> None:
+        parts = _PARTS.findall(raw.decode())
+        spelled = [re.escape(part.encode()) if _WORD.fullmatch(part.encode()) else _spelled(part) for part in parts]
+        self.pattern = b"".join(spelled)
+        self._parts: tuple[bytes | re.Pattern[bytes], ...] = tuple(
+            part.encode() if _WORD.fullmatch(part.encode()) else re.compile(pattern)
+            for part, pattern in zip(parts, spelled, strict=True)
+        )
+        first = self._parts[0]
+        self._start = re.compile(
+            re.escape(first[:1]) if isinstance(first, bytes) else b"%b|[%%\\\\\x80-\xff]" % spelled[0]
+        )
+        self._longest = sum(len(part) if isinstance(part, bytes) else _LONGEST_MARK for part in self._parts)
+
+    def begun(self, data: bytes) -> int:
+        """Return how many of the last bytes of `data` are a beginning of it, however spelled, not all of it."""
+        for start in self._start.finditer(data, max(0, len(data) - self._longest + 1)):
+            if self._is_begun(data, start.start()):
+                return len(data) - start.start()
+        return 0
+
+    def _is_begun(self, data: bytes, at: int) -> bool:
+        for part in self._parts:
+            if isinstance(part, bytes):
+                if not data.startswith(part, at):
+                    return part.startswith(data[at : at + len(part)]) and at + len(part) > len(data)
+                at += len(part)
+            elif at == len(data) or _CUT.fullmatch(data, at):
+                return True
+            elif match := part.match(data, at):
+                at = match.end()
+            else:
+                return False
+        return False
 
 
-def _spelled(byte: int) -> bytes:
-    char = bytes((byte,))
-    if _WORD.fullmatch(char):
-        return re.escape(char)
-    digits = b"".join(b"[%c%c]" % (digit, ord(chr(digit).upper())) for digit in b"%02x" % byte)
-    return b"(?:%b|%%(?:25)*%b%b)" % (re.escape(char), digits, rb"|\+" if char == b" " else b"")
+def _spelled(mark: str) -> bytes:
+    """Return a pattern of the ways to write one character: itself, behind backslashes, and encoded byte by byte."""
+    plain = b"".join(
+        b"(?:%b%b|%b)" % (_PERCENT, b"".join(map(_digit, f"{byte:02x}")), re.escape(bytes((byte,))))
+        for byte in mark.encode()
+    )
+    utf_16 = mark.encode("utf-16-be").hex()
+    units = [utf_16[at : at + 4] for at in range(0, len(utf_16), 4)]
+    escaped = b"".join(rb"\\{1,3}u" + b"".join(map(_digit, unit)) for unit in units)
+    also = b"|" + rb"\+" if mark == " " else b""
+    return rb"(?:%b|\\{0,3}%b%b)" % (escaped, plain, also)
+
+
+def _digit(digit: str) -> bytes:
+    return digit.encode() if digit.isdecimal() else b"[%b%b]" % (digit.encode(), digit.upper().encode())
 
 
 def _spellings(raw: bytes) -> set[bytes]:

@@ -34,7 +34,7 @@ class Relay:
     def take(self, content: list[bytes], *, ended: bool) -> list[bytes]:
         """Return what goes to the caller when these pieces have come, and `ended` says whether they were the last."""
         if self._stream is not None:
-            content = [self._stream.feed(piece) for piece in content]
+            content = [self._stream.feed(b"".join(content))]  # in one: a piece may be a byte, and each is searched for
             if ended:
                 content.append(self._stream.flush())
         if self._chunked:

@@ -41,6 +41,43 @@ def test_every_spelling_is_blanked_out_and_the_length_stays(spelling: bytes) -> 
     assert scrubbed.endswith(b" after")
 
 
+MARKED = 'a+b/c=d"e ä😀%~\\f'
+
+
+def ways(mark: str) -> list[str]:
+    """How one character that is no letter may be written by somebody."""
+    utf_16 = mark.encode("utf-16-be").hex()
+    escaped = "".join("\\u" + utf_16[at : at + 4] for at in range(0, len(utf_16), 4))
+    percent = "".join(f"%{byte:02x}" for byte in mark.encode())
+    twice = percent.replace("%", "%25")
+    return [mark, f"\\{mark}", escaped, escaped.upper().replace("U", "u"), percent, percent.upper(), twice]
+
+
+@given(st.data())
+def test_each_mark_may_be_written_in_its_own_way_and_the_pieces_be_cut_anywhere(data: st.DataObject) -> None:
+    r"""PHP writes \/, .NET \u002B, Gson \u003d, and JavaScript's encodeURIComponent leaves !'()* alone."""
+    plain = [char.isascii() and char.isalnum() for char in MARKED]
+    written = "".join(
+        char if is_plain else data.draw(st.sampled_from(ways(char)))
+        for char, is_plain in zip(MARKED, plain, strict=True)
+    )
+    body = f"x a+ {written} a+b".encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=4)))
+    stream = Scrubber([Secret(MARKED)]).stream()
+    out = b"".join(stream.feed(body[start:end]) for start, end in pairwise([0, *cuts, len(body)])) + stream.flush()
+    assert out == b"x a+ %b a+b" % (b"*" * len(written.encode()))
+
+
+@pytest.mark.parametrize("written", [r"\u002b\u002F\u003d\u003D", r"%2b%2F%3d%3D", r"+\/=="])
+def test_a_secret_that_has_no_letters_is_found_too(written: str) -> None:
+    assert Scrubber([Secret("+/==")]).text(written.encode()) == b"*" * len(written)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"data: a+b\n\n", b"{}", b" ", b"a-"])
+def test_what_is_no_beginning_of_a_secret_waits_for_nothing(end: bytes) -> None:
+    assert Scrubber([Secret(MARKED)]).stream().feed(end) == end
+
+
 def test_a_short_value_is_left_alone_because_it_would_blank_out_ordinary_text() -> None:
     assert Scrubber([Secret("abc")]).text(b"abcdef abc") == b"abcdef abc"
 

@@ -205,6 +205,20 @@ async def test_an_answer_that_announces_more_than_there_is_costs_nothing(hasty: 
     await caller.close()
 
 
+async def test_an_answer_in_the_smallest_pieces_is_searched_as_if_it_were_in_large_ones(
+    gateway: Gateway, caller: Caller
+) -> None:
+    """To search each of 300,000 pieces by itself would take seconds, in which nobody else is served."""
+    gateway.connect(gateway.policy(allow="scrub_body = true"))
+    count = 300_000
+    gateway.service.script = [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * count + b"0\r\n\r\n"
+    ]
+    start = time.process_time()
+    assert (await caller.ask(gateway.request())).count(b"x") == count
+    assert time.process_time() - start < 2
+
+
 async def test_an_answer_with_as_many_fields_as_fit_is_relayed_without_delay(gateway: Gateway, caller: Caller) -> None:
     many = b"".join(b"%x: \r\n" % number for number in range(7_000))
     gateway.service.script = [b"HTTP/1.1 200 OK\r\n" + many + b"Content-Length: 2\r\n\r\nok", OK]
