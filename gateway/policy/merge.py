@@ -209,7 +209,7 @@ def _without_members(text: str, names: list[str]) -> str:
             # It may be spelled in another way, or stand elsewhere too: what is between two strings is no word.
             return _kept_members(text, frozenset(names))
         name_at = text.index(literal)
-        start, end = _span(text, name_at, name_at + len(literal))
+        start, end = len(text[:name_at].rstrip(_BLANK_TEXT)), _end(text, name_at + len(literal))
         if text[end] == "}" and text[start - 1] == ",":
             start -= 1
         text = text[:start] + text[end + 1 if text[end] == "," else end :]
@@ -221,24 +221,21 @@ def _kept_members(text: str, names: frozenset[str]) -> str:
     brace = end = text.index("{")
     kept: list[str] = []
     while text[end] != "}":
-        name_at = _behind(_BLANK, text, end + 1)
-        name, colon = _VALUES.raw_decode(text, name_at)
-        start, end = _span(text, name_at, colon)
+        start = end + 1
+        name, colon = _VALUES.raw_decode(text, _behind(_BLANK, text, start))
+        end = _end(text, colon)
         if name not in names:
             kept.append(text[start:end])
     return text[: brace + 1] + ",".join(kept) + text[end:]
 
 
-def _span(text: str, name_at: int, colon: int) -> tuple[int, int]:
-    """Return where a member begins and ends: right behind the brace or comma before it, and at the one after it.
-
-    Its name begins at `name_at`, and `colon` is right behind it.
-    """
+def _end(text: str, colon: int) -> int:
+    """Return where a member ends, at the comma or brace behind it. `colon` is right behind its name."""
     try:
         _, end = _VALUES.raw_decode(text, _behind(_COLON, text, colon))
     except RecursionError:
         raise BodyInvalid(f"the body nests more than {_DEEPEST} levels deep") from None
-    return len(text[:name_at].rstrip(_BLANK_TEXT)), _behind(_BLANK, text, end)
+    return _behind(_BLANK, text, end)
 
 
 def _behind(pattern: re.Pattern[str], text: str, at: int) -> int:
