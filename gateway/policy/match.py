@@ -19,6 +19,7 @@ DEFAULT_CONNECT_PORTS = frozenset({443, 80})
 _MAX_ORIGINS = 1024  # remembered per matcher; a policy for *.example.com meets many hosts, an attacker makes up more
 _SHOWN = 3  # entries in a hint
 _MAX_COMPARED = 100  # entries that are compared for a hint
+_COMPARED = 40  # characters of a host, from its end: a caller may ask as often as it likes
 
 
 @dataclass(slots=True)  # not frozen, as `Target` is not
@@ -203,7 +204,7 @@ def _denial(rules: _Rules, target: Target) -> Denied | None:
 def _likeness(host: str, other: str) -> float:
     if host.endswith(f".{other}") or other.endswith(f".{host}"):
         return 1.0
-    return difflib.SequenceMatcher(None, host, other, autojunk=False).ratio()
+    return difflib.SequenceMatcher(None, host[-_COMPARED:], other[-_COMPARED:], autojunk=False).ratio()
 
 
 def _some(shown: list[str]) -> str:

@@ -1,6 +1,7 @@
 """Matching: the table of entries, line by line, and what an attacker tries against it."""
 
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -294,3 +295,13 @@ def test_trace_and_connect_are_never_allowed_whatever_is_listed() -> None:
     rules = matcher("ok.test", methods=["GET", "TRACE", "CONNECT"])
     assert isinstance(decide(rules, "https://ok.test/", "TRACE"), Denied)
     assert isinstance(decide(rules, "https://ok.test/", "CONNECT"), Denied)
+
+
+def test_a_hint_costs_little_however_long_the_host_is() -> None:
+    """Whoever may use a connection may ask for hosts that aren't allowed all day long."""
+    rules = matcher(*(f"https://service{number}.example-company{number}.com" for number in range(100)))
+    target = parse_target(f"https://{'a.' * 126}a/")
+    start = time.process_time()
+    for _ in range(100):
+        assert isinstance(rules.decide("GET", target), Denied)
+    assert time.process_time() - start < 1.2
