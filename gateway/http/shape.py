@@ -16,9 +16,10 @@ from gateway.http.fields import Fields, Role, read_name
 
 NOTHING: frozenset[bytes] = frozenset()
 _MAX_SHAPES = 1024
-_MAX_NAMES = 128  # in a shape that is remembered, or in a set of those that are dropped from it
+_MAX_NAMES = 128  # in a shape that is remembered
 _MAX_BYTES = 2048  # of all these names together
-_MAX_TEMPLATES = 16  # of a shape: one for each set of names that an injection replaces
+_MAX_DROPPED = 16  # names in a set of those that are dropped from it
+_MAX_TEMPLATES = 8  # of a shape: one for each set of names that an injection replaces
 
 Template = tuple[bytes, Callable[[Sequence[bytes]], bytes | tuple[bytes, ...]]]
 """Lines with `%b` for each value, and what picks the values: `text % pick(values)`."""
@@ -59,7 +60,7 @@ class Shape:
         kept = [at for at in self._kept if self.folded[at] not in drop]
         text = b"".join(self.names[at].replace(b"%", b"%%") + b": %b\r\n" for at in kept)
         template: Template = (text, itemgetter(*kept) if kept else _no_values)
-        if _is_small(drop):  # a `Connection` can nominate as many names as a head has room for
+        if len(drop) <= _MAX_DROPPED and _is_small(drop):  # a `Connection` can nominate as many as a head has room for
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
             self._templates[drop] = template

@@ -1,5 +1,7 @@
 """Shapes: what names come to, remembered within bounds, and never more than names."""
 
+import tracemalloc
+
 import pytest
 
 from gateway.http.fields import Fields
@@ -53,6 +55,20 @@ def test_templates_of_a_shape_are_bounded_too() -> None:
     for number in range(_MAX_TEMPLATES * 3):
         shape.template(frozenset({b"x-%d" % number}))
     assert len(shape._templates) <= _MAX_TEMPLATES
+
+
+def test_no_shape_takes_much_memory_whatever_is_dropped_from_it() -> None:
+    """A caller chooses the names, and which of them `Connection` nominates; there are 1,024 shapes of each kind."""
+    names = tuple(b"x-a-long-name-%d" % number for number in range(126))
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    shape = Shape(names)
+    for number in range(8):
+        shape.template(frozenset(names[number : number + 16]))
+        shape.template(frozenset(names[number : number + 100]))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 80_000
 
 
 def test_a_shape_that_is_refused_is_refused_again() -> None:
