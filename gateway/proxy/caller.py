@@ -308,6 +308,8 @@ class CallerConnection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Take more from the caller."""
+        if self._early is not None and self._joined is None:
+            return  # what comes behind an offered Upgrade waits for the answer, whatever upstream has room for
         if self._read_paused and not self._halted and self._wire is not None and not self._wire.is_closing():
             self._read_paused = False
             self._wire.resume_reading()

@@ -1,7 +1,9 @@
 """Requests that come before their turn: what was said first is answered first, and nothing hangs (http-rules.md 10)."""
 
 import asyncio
+from typing import cast
 
+from gateway.proxy.caller import CallerConnection
 from tests.proxy.harness import OK, Caller, Gateway
 from tests.proxy.test_tunnel import code
 
@@ -54,6 +56,24 @@ async def test_a_waiting_request_whose_content_is_malformed_never_goes_out(gatew
         assert code(await caller.receive()) == "request_rejected"
         assert await caller.rest() == b""
     assert len(gateway.service.requests) == 1
+
+
+async def test_what_comes_behind_a_waiting_offer_waits_outside_whatever_upstream_has_room_for(
+    gateway: Gateway, caller: Caller
+) -> None:
+    """Else it would be gathered without end: nobody knows yet whom it is for."""
+    go_on = await held(gateway)
+    await caller.send(gateway.request() + gateway.request(headers=b"Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+    await gateway.service.arrived.wait()
+    (connection,) = gateway.server._listener._open
+    assert isinstance(connection, CallerConnection)
+    assert connection._exchange is not None
+    connection._exchange.upstream_paused()
+    connection._exchange.upstream_resumed()
+    assert not cast(asyncio.Transport, connection._wire).is_reading()
+    go_on.set()
+    assert (await caller.receive()).endswith(b"ok")
+    assert (await caller.receive()).endswith(b"ok")
 
 
 async def test_many_h2c_offers_in_one_read_are_each_answered(gateway: Gateway, caller: Caller) -> None:
