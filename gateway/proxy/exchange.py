@@ -410,7 +410,7 @@ class Exchange:
         at_hand = self.content is None or self._body is not None or self.content.replayable
         if not at_hand:
             self._replayed = True
-            self._services.background(self._services.vault.after_401(live))
+            self._services.background(self._replace_token(live))
             self._relay_head(head)
             return
         self._held = Held(head)
@@ -432,6 +432,18 @@ class Exchange:
             connection.close()
         self._received = 0
         self._decide(fresh)  # the policy may have changed in between, too
+
+    async def _replace_token(self, live: Live) -> None:
+        """Get a new token though nobody tries it for now: whether it helped isn't known, and it counts as if it hadn't.
+
+        Else whoever has a service that says 401 could have a token asked for at every request.
+        """
+        vault = self._services.vault
+        standing = vault.peek(live.connection_id)
+        if standing is not None and standing.token_version > live.token_version:
+            return  # the next request has a newer one
+        if await vault.after_401(live) is not None:
+            vault.refused_again(live)
 
     def _relay_held(self, held: Held) -> None:
         self._relay_head(held.head)

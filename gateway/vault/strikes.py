@@ -15,9 +15,12 @@ class Strikes:
         self._struck: dict[str, tuple[int, float]] = {}
 
     def add(self, connection_id: str) -> None:
-        """Note one more; they are forgotten when the last one is long ago."""
+        """Note one more where none counts for now; they are forgotten when the last one is long ago."""
         now = self._clock()
-        count, until = self._struck.pop(connection_id, (0, 0.0))
+        count, until = self._struck.get(connection_id, (0, 0.0))
+        if now < until:
+            return  # those who asked at the same time are told the same once
+        self._struck.pop(connection_id, None)
         count = 1 if now > until + LONGEST else count + 1
         if len(self._struck) >= KEPT:
             del self._struck[next(iter(self._struck))]

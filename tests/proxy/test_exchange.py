@@ -288,6 +288,24 @@ async def test_a_401_to_content_that_is_no_longer_at_hand_goes_through_and_the_t
     assert (await caller.ask(gateway.request())).endswith(b"ok")
     assert gateway.vault.refreshes == 1
     assert b"tok_new" in gateway.service.requests[1]
+    assert gateway.vault.refused == ["crm-ann"], "else every request like that would cost a token call"
+
+
+async def test_one_that_was_refused_with_a_token_of_before_costs_no_token_call(
+    gateway: Gateway, caller: Caller
+) -> None:
+    gateway.connect(refreshable=True)
+
+    async def late(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        gateway.connect(refreshable=True, token_version=2)
+        writer.write(b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    gateway.service.script = [late]
+    content = b"x" * 1_100_000
+    post = gateway.request("POST", headers=b"Content-Length: %d\r\n" % len(content), content=content)
+    assert (await caller.ask(post)).startswith(b"HTTP/1.1 401")
+    assert (gateway.vault.refreshes, gateway.vault.refused) == (0, [])
 
 
 async def test_an_expired_token_is_never_sent(gateway: Gateway, caller: Caller) -> None:

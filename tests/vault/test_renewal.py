@@ -438,6 +438,16 @@ async def test_an_upstream_that_refuses_new_tokens_too_does_not_cost_a_token_cal
     assert calls(house) == 2
 
 
+async def test_those_who_were_refused_at_the_same_time_are_one_strike(house: House, vault: Vault) -> None:
+    live = await connected(vault)
+    replayed = await vault.after_401(live)
+    assert replayed is not None
+    for _ in range(20):
+        vault.refused_again(replayed)
+    house.clock.now += 3
+    assert await vault.after_401(replayed) is not None
+
+
 async def test_while_a_refused_token_is_being_replaced_nobody_else_sends_it(house: House, vault: Vault) -> None:
     live = await connected(vault)
     house.provider.gate = asyncio.Event()
