@@ -15,6 +15,7 @@ AddrInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]
 Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """The seam to the name service: host and port to IP addresses in text. Raises `OSError`."""
 
+MOST_ADDRESSES = 64  # of a name: each is checked, and whoever owns a name may give it as many as an answer has room for
 LOOKUP_THREADS = 16  # getaddrinfo blocks; a pool of its own, so that slow names don't hold up other work in threads
 
 
@@ -51,14 +52,16 @@ def _with_scope(sockaddr: tuple[object, ...]) -> str:
 async def resolve(host: str, port: int, *, guard: Guard, lookup: Lookup, within: float) -> list[AddrInfo]:
     """Return the addresses of `host`, in the resolver's order, if every single one may be dialled.
 
-    One refused address refuses them all: a name that also points inside is not trusted with the rest.
+    One refused address refuses them all: a name that also points inside is not trusted with the rest. Of more than
+    `MOST_ADDRESSES` the others are as if they weren't there.
     `within` is in seconds. Raises `UpstreamError` (`upstream_dns`, `address_not_allowed`, `loop_detected`).
     """
     if host.rstrip(".").lower() in ALWAYS_REFUSED_NAMES:
         raise UpstreamError(
             Refusal(code="address_not_allowed", detail=f"{host} is a cloud's metadata service, which is never reached.")
         )
-    infos = [_addr_info(text, port) for text in await _addresses(host, port, lookup, within)]
+    addresses = await _addresses(host, port, lookup, within)
+    infos = [_addr_info(text, port) for text in addresses[:MOST_ADDRESSES]]
     if not infos:
         raise UpstreamError(Refusal(code="upstream_dns", detail=f"The name {host} has no address."))
     for info in infos:

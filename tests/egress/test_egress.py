@@ -96,6 +96,13 @@ async def test_public_addresses_come_back_in_the_resolvers_order_without_duplica
     ]
 
 
+async def test_of_a_name_with_ten_thousand_addresses_the_first_ones_are_checked_and_dialled() -> None:
+    many = [f"93.184.{number // 250}.{number % 250}" for number in range(10_000)]
+    async with way_out(resolver=Names(many)) as egress:
+        infos = await egress.resolve("many.test", 443)
+    assert [info[4][0] for info in infos] == many[: resolve_module.MOST_ADDRESSES]
+
+
 @pytest.mark.parametrize("host", ["metadata.google.internal", "METADATA.google.internal.", "169.254.169.254"])
 async def test_metadata_services_are_refused_even_where_everything_is_allowed(host: str) -> None:
     names = Names(["8.8.8.8"])
