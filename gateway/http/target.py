@@ -5,6 +5,7 @@ percent-encoded hosts, numeric hosts that aren't a dotted quad, dot segments in 
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import NamedTuple
@@ -25,7 +26,10 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _DOTTED_QUAD = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}", re.ASCII)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)  # what makes WHATWG parsers read a host as IPv4
-_DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:[/\\;]|$)")
+_DOT_SEGMENT = re.compile(r"(?:^|/)[\0-\x20]*\.{1,2}[\0-\x20]*(?:[/;?#]|$)")  # a decoded ? or # may end a path, too
+_OVERLONG = re.compile(rb"(?:\xc0|\xc1|\xe0[\x80\x81]|\xf0\x80[\x80\x81])[\x80-\xbf]")  # ASCII as RFC 3629 forbids it
+_PERCENT_U = re.compile(r"%u([0-9a-f]{4})", re.ASCII | re.IGNORECASE)  # never was a standard, and is still decoded
+_PADDING = re.compile(r"(?<![\0-\x20.])[\0-\x20.]++(?=/|$)")  # what a file system leaves out at a name's end
 _SHORTEST_ORIGIN = len("http://x")
 _MAX_ORIGINS = 4096
 _origins: "dict[str, Origin]" = {}
@@ -175,9 +179,10 @@ def check_path(path: str) -> str:
         return path
     raw = path.encode("ascii")
     for _ in range(_MAX_DECODINGS):
-        if b"\0" in raw or b"\\" in raw:
+        text = _read_kindly(raw)
+        if "\0" in text or "\\" in text:
             raise TargetInvalid("the path has an encoded NUL or backslash")
-        if _DOT_SEGMENT.search(raw):
+        if _DOT_SEGMENT.search(text):
             raise TargetInvalid("the path has a . or .. segment, plain or encoded")
         decoded = unquote_to_bytes(raw)
         if decoded == raw:
@@ -187,15 +192,27 @@ def check_path(path: str) -> str:
 
 
 def served_path(path: str) -> str:
-    """Return the path as a forgiving server may read it: decoded, slashes merged, no parameters, lower case."""
+    """Return the path as a forgiving server may read it: decoded, slashes merged, no parameters, lower case.
+
+    What a decoded ? or # cuts off, and what a file system leaves out at a name's end, isn't there either.
+    """
     if "%" in path:
         raw = path.encode("ascii")
         while (decoded := unquote_to_bytes(raw)) != raw:
             raw = decoded
-        path = raw.decode("latin-1")
+        path = re.split("[?#]", _read_kindly(raw), maxsplit=1)[0]
     if ";" in path:
         path = re.sub(r";[^/]*", "", path)
-    return re.sub(r"/{2,}", "/", path).lower()
+    return re.sub(r"/{2,}", "/", _PADDING.sub("", path)).lower()
+
+
+def _read_kindly(raw: bytes) -> str:
+    """Return a decoded path as who reads overlong UTF-8, %u002e and characters that only look like . and / has it."""
+    if raw.isascii() and b"%u" not in raw and b"%U" not in raw:
+        return raw.decode("ascii")
+    raw = _OVERLONG.sub(lambda found: bytes((((found[0][-2] & 1) << 6) | (found[0][-1] & 0x3F),)), raw)
+    text = _PERCENT_U.sub(lambda found: chr(int(found[1], 16)), raw.decode("utf-8", "surrogateescape"))
+    return unicodedata.normalize("NFKC", text)
 
 
 def _ipv6(text: str) -> str:

@@ -80,18 +80,8 @@ CASES_OF_A_NAME = ["".join(letters) for letters in itertools.product(*((c, c.upp
         (b"json," * 12_000, b"{}"),
     ],
     ids=[
-        "escapes",
-        "backslashes",
-        "deep",
-        "cases",
-        "blanks",
-        "members",
-        "form cases",
-        "empty",
-        "; type",
-        " ; type",
-        "=",
-        "types",
+        *["escapes", "backslashes", "deep", "cases", "blanks", "members"],
+        *["form cases", "empty", "; type", " ; type", "=", "types"],
     ],
 )
 def test_no_body_takes_longer_than_its_length_is_worth(kind: bytes, body: bytes) -> None:

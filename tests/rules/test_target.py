@@ -100,6 +100,14 @@ async def test_rule_01_a_path_that_only_resembles_an_allowed_one_is_refused(
         "/v1/;/admin",
         "/v1/admin;x",
         "/v1%2fadmin",
+        "/v1/admin%3fx",
+        "/v1/admin%2523x",
+        "/v1/admin.",
+        "/v1/admin%20",
+        "/v1/admin%2e%20/x",
+        "/v1/admin%c0%afx",
+        "/v1/adm%u0069n",
+        "/v1/%ef%bd%81dmin",
     ],
 )
 async def test_rule_01_no_spelling_of_a_denied_path_gets_through(entrance: Entrance, caller: Caller, path: str) -> None:
