@@ -87,6 +87,12 @@ def _route_standard_library(processors: list[Processor], out: TextIO, level: str
     root.handlers = [_Bridge(processors, out)]
     root.setLevel(max(logging.WARNING, LEVELS[level]))
     logging.captureWarnings(capture=True)
+    sys.unraisablehook = _log_unraisable
+
+
+def _log_unraisable(fault: "sys.UnraisableHookArgs") -> None:
+    """Log what C code can't raise, such as a server name in a TLS handshake that is no text, as one line like any."""
+    structlog.get_logger("gateway").warning("unraisable", error=repr(fault.exc_value), where=repr(fault.object))
 
 
 class _Bridge(logging.Handler):

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import ssl
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,9 +17,10 @@ from gateway.secret import Secret
 @pytest.fixture(autouse=True)
 def _restore() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers, root.level
+    handlers, level, hook = root.handlers, root.level, sys.unraisablehook
     yield
     root.handlers, root.level = handlers, level
+    sys.unraisablehook = hook
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
 
@@ -68,3 +71,22 @@ def test_standard_library_loggers_come_out_the_same_way() -> None:
     event = json.loads(out.getvalue())
     assert (event["event"], event["logger"], event["level"]) == ("it failed", "alembic", "error")
     assert "ValueError: invalid literal" in event["exception"]
+
+
+def test_what_cannot_be_raised_is_one_line_too() -> None:
+    """A server name in a TLS handshake, which a caller writes, is one of those."""
+    out = io.StringIO()
+    configure_log(form="json", stream=out)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.sni_callback = lambda *_: None
+    incoming = ssl.MemoryBIO()
+    name = b"\xff.test"
+    names = b"\0" + len(name).to_bytes(2) + name
+    extension = b"\0\0" + (len(names) + 2).to_bytes(2) + len(names).to_bytes(2) + names
+    hello = b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\xc0\x2b" + b"\x01\0" + len(extension).to_bytes(2) + extension
+    message = b"\x01" + len(hello).to_bytes(3) + hello
+    incoming.write(b"\x16\x03\x01" + len(message).to_bytes(2) + message)
+    with pytest.raises(ssl.SSLError):
+        tls.wrap_bio(incoming, ssl.MemoryBIO(), server_side=True).do_handshake()
+    event = json.loads(out.getvalue())
+    assert (event["event"], event["error"][:18]) == ("unraisable", "UnicodeDecodeError")
