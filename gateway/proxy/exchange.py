@@ -12,11 +12,13 @@ the next step; there is no other way through. A refusal is a value, given to `_r
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
+from gateway.http.scrub import Scrubber
 from gateway.http.upgrade import takes_up
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
@@ -43,6 +45,13 @@ _PROXY_AUTHENTICATION_REQUIRED = 407
 _LOST_AT_MOST = 64 * 1024
 """Bytes that go into an idle connection before it says that it was closed: no 401 will ask for more of them again."""
 _Args = TypeVarTuple("_Args")
+
+
+def _searched_for_both(fresh: Live, live: Live) -> Live:
+    """Return `fresh` for a second try: the service has had the secrets of `live`, too, and may echo those."""
+    if fresh.injection is None or live.injection is None:
+        return fresh
+    return replace(fresh, scrubber=Scrubber((*fresh.injection.secrets, *live.injection.secrets)))
 
 
 class Exchange:
@@ -431,7 +440,7 @@ class Exchange:
         if connection is not None:
             connection.close()
         self._received = 0
-        self._decide(fresh)  # the policy may have changed in between, too
+        self._decide(_searched_for_both(fresh, live))  # the policy may have changed in between, too
 
     async def _replace_token(self, live: Live) -> None:
         """Get a new token though nobody tries it for now: whether it helped isn't known, and it counts as if it hadn't.

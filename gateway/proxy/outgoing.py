@@ -10,7 +10,8 @@ from gateway.policy.inject import Injection
 from gateway.policy.merge import BodyInvalid, merge_body, merge_query
 from gateway.vault import Live
 
-_SEES_PARTS = frozenset({b"accept-encoding", b"range", b"if-range"})  # a secret cut in parts would not be found
+_HIDES_SECRETS = frozenset({b"accept-encoding", b"accept-charset", b"range", b"request-range", b"if-range"})
+"""Fields that ask for an answer in which a secret would not be found: packed, as UTF-16, or cut in parts."""
 _EXPECT = frozenset({b"expect"})
 
 
@@ -62,7 +63,7 @@ def outgoing_head(
     if drop:
         names |= drop
     if live.scrub_body:
-        names, lines = names | _SEES_PARTS, lines + b"Accept-Encoding: identity\r\n"
+        names, lines = names | _HIDES_SECRETS, lines + b"Accept-Encoding: identity\r\n"
     if body is not None and head.expects_continue:
         names |= _EXPECT
     return forwarded_head(

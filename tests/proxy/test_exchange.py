@@ -228,6 +228,16 @@ async def test_a_401_is_refreshed_and_replayed_and_the_caller_never_sees_it(gate
     assert live.token_version == 1
 
 
+async def test_an_answer_to_the_second_try_echoes_neither_token(gateway: Gateway, caller: Caller) -> None:
+    gateway.connect(refreshable=True)
+    gateway.vault.refreshed = lambda _: make_live(gateway.policy(), secret="tok_new1", token_version=2)
+    gateway.service.script = [
+        b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Echo: tok_abcdefgh tok_new1\r\nContent-Length: 0\r\n\r\n",
+    ]
+    assert b"\r\nX-Echo: ************ ********\r\n" in await caller.ask(gateway.request())
+
+
 async def test_a_second_401_goes_through(gateway: Gateway, caller: Caller) -> None:
     gateway.connect(refreshable=True)
     gateway.vault.refreshed = lambda _: make_live(gateway.policy(), secret="tok_new", refreshable=True)

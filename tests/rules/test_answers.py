@@ -119,12 +119,15 @@ async def test_rule_12_a_body_is_searched_where_the_policy_says_so(
     ends = [0, *cuts, len(body)]
     pieces = [body[start:end] for start, end in pairwise(ends) if start < end]
     entrance.service.script = [CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in pieces) + b"0\r\n\r\n"]
-    answer = await caller.ask(entrance.request(fields=b"Accept-Encoding: gzip\r\nRange: bytes=0-3\r\nIf-Range: x\r\n"))
+    packed = b"Accept-Encoding: gzip\r\nAccept-Charset: utf-16\r\n"
+    in_parts = b"Range: bytes=0-3\r\nIf-Range: x\r\nRequest-Range: bytes=0-3\r\n"
+    answer = await caller.ask(entrance.request(fields=packed + in_parts))
     chunks = answer.partition(b"\r\n\r\n")[2].split(b"\r\n")
     assert b"".join(chunks[1::2]) == b"<************>"
     assert b"Accept-Encoding: identity\r\n" in entrance.requests[0]
     assert b"gzip" not in entrance.requests[0]
     assert b"ange:" not in entrance.requests[0]
+    assert b"utf-16" not in entrance.requests[0]
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"identity, gzip", b"identity\r\nContent-Encoding: x"])
