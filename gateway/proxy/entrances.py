@@ -29,6 +29,7 @@ _LOCAL = re.compile(
     r"(?:127(?:\.[0-9]{1,3}){3}|\[::1\]|(?:[a-z0-9-]+\.)*localhost)(?::[0-9]+)?", re.ASCII | re.IGNORECASE
 )
 _NOTHING: frozenset[bytes] = frozenset()
+_OF_A_BROWSER = frozenset({b"origin", b"sec-fetch-site"})
 
 TAG_HINT = (
     "Set HTTP_PROXY to http://<connection>:<client token>@<gateway>, or send Proxy-Authorization: Bearer "
@@ -118,12 +119,11 @@ def may_be_a_page(head: RequestHead) -> bool:
     """Whether a web page may have made a browser send this: any page can, to a listener on its reader's machine.
 
     Browsers send Origin (RFC 6454 §7) or Sec-Fetch-Site with what a page asks for; a page whose own name has come to
-    mean 127.0.0.1 sends neither, but that name as Host.
+    mean 127.0.0.1 sends neither, but that name as Host. `Sec-Fetch-Site: none` says that a person has opened an address,
+    and stays so when the site that is there redirects here: it tells of a page, too.
     """
-    shape = head.shape
-    for at, name in enumerate(shape.folded):
-        if name == b"origin" or (name == b"sec-fetch-site" and head.values[at].strip(b" \t") != b"none"):
-            return True
+    if not _OF_A_BROWSER.isdisjoint(head.shape.folded):
+        return True
     return _LOCAL.fullmatch((head.host or b"").decode("latin-1")) is None
 
 
