@@ -119,8 +119,8 @@ def may_be_a_page(head: RequestHead) -> bool:
     """Whether a web page may have made a browser send this: any page can, to a listener on its reader's machine.
 
     Browsers send Origin (RFC 6454 §7) or Sec-Fetch-Site with what a page asks for; a page whose own name has come to
-    mean 127.0.0.1 sends neither, but that name as Host. `Sec-Fetch-Site: none` says that a person has opened an address,
-    and stays so when the site that is there redirects here: it tells of a page, too.
+    mean 127.0.0.1 sends neither, but that name as Host. `Sec-Fetch-Site: none` says that a person has opened an
+    address, and stays so when the site that is there redirects here: it tells of a page, too.
     """
     if not _OF_A_BROWSER.isdisjoint(head.shape.folded):
         return True
