@@ -18,6 +18,8 @@ from gateway.store import ClientRow, ConflictError, Store
 
 TOKEN_PREFIX = "gwc_"  # noqa: S105 - what a token starts with, so that scanners find one that was committed somewhere
 TOKEN_BYTES = 32  # 43 characters of base64url behind the prefix
+LONGEST = 10 * 365 * 86_400.0
+"""Seconds of the longest life of a token: the calendar ends somewhere, and every list shows the time."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PATTERN = re.compile(r"[A-Za-z0-9._~*-]{1,128}")
 
@@ -175,6 +177,8 @@ def _check(name: str, patterns: tuple[str, ...], expires_at: float | None, now: 
     ]
     if expires_at is not None and expires_at <= now:
         errors.append(("expires_in", "a time to come"))
+    elif expires_at is not None and not expires_at <= now + LONGEST:
+        errors.append(("expires_in", "at most ten years; leave it out for a token without an end"))
     if errors:
         listed = tuple({"path": path, "message": message} for path, message in errors)
         detail = "; ".join(f"{path}: {message}" for path, message in errors)

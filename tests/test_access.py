@@ -206,6 +206,9 @@ async def test_a_name_that_is_in_use_is_a_conflict_and_changes_nothing(access):
         ("runner", ["a b"], None, "connections[0]"),
         ("runner", ["x" * 129], None, "connections[0]"),
         ("runner", ["x"], 1000.0, "expires_in"),
+        ("runner", ["x"], 1000.0 + 10 * 365 * 86_400 + 1, "expires_in"),
+        ("runner", ["x"], float("inf"), "expires_in"),
+        ("runner", ["x"], float("nan"), "expires_in"),
     ],
 )
 async def test_what_is_no_client_is_refused_with_the_place(access, name, patterns, expires_at, path):

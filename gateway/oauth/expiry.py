@@ -39,23 +39,28 @@ def jwt_expiry(token: str) -> float | None:
     except (ValueError, binascii.Error, RecursionError):
         return None
     exp = claims.get("exp") if isinstance(claims, dict) else None
-    if isinstance(exp, bool) or not isinstance(exp, int | float) or not math.isfinite(exp):
+    if isinstance(exp, bool) or not isinstance(exp, int | float):
         return None
-    return float(exp)
+    try:
+        seconds = float(exp)
+    except OverflowError:  # JSON's integers have no end
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def expiry(*, expires_in: Any, access_token: str, now: float, default_ttl: float | None) -> float | None:
     """Return when the token expires (epoch seconds): what the answer says, else the policy, else the JWT, else None.
 
-    A JWT that has expired by our clock the moment it is issued tells about the clocks, not about the token: None.
+    A JWT that has expired by our clock the moment it is issued tells about the clocks, not about the token: None. No
+    answer names a time further off than `LONGEST`: the calendar ends somewhere, and every list shows these times.
     """
     seconds = lifetime(expires_in)
     if seconds is not None:
         return now + seconds
     if default_ttl is not None:
-        return now + default_ttl
+        return now + min(default_ttl, LONGEST)
     exp = jwt_expiry(access_token)
-    return exp if exp is not None and exp > now else None
+    return min(exp, now + LONGEST) if exp is not None and exp > now else None
 
 
 def renewal(*, issued_at: float, expires_at: float, margin: float | None, jitter: float) -> float:

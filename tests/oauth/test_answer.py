@@ -100,8 +100,17 @@ def test_a_jwt_that_is_expired_when_issued_tells_about_the_clocks_and_not_about_
     assert expiry(expires_in=None, access_token=jwt({"exp": NOW - 1}), now=NOW, default_ttl=None) is None
 
 
+@pytest.mark.parametrize("exp", [1e300, 253_402_300_800, 10**300], ids=["float", "year 10000", "integer"])
+def test_no_token_lasts_beyond_the_calendar(exp: float) -> None:
+    """A connection whose time nobody can write down would take the whole list of connections with it."""
+    ten_years = NOW + 10 * 366 * 86400
+    assert expiry(expires_in=None, access_token=jwt({"exp": exp}), now=NOW, default_ttl=None) == ten_years
+    assert expiry(expires_in=None, access_token="opaque", now=NOW, default_ttl=float(exp)) == ten_years
+
+
 @pytest.mark.parametrize(
-    "token", ["a.b", "a.!!!.c", "a.e30.c", "é.é.é", jwt({"exp": "1"}), jwt({"exp": True}), "a.WzFd.c"]
+    "token",
+    ["a.b", "a.!!!.c", "a.e30.c", "é.é.é", "a.WzFd.c", *(jwt({"exp": exp}) for exp in ("1", True, 10**400))],
 )
 def test_what_is_no_jwt_with_an_exp_has_none(token: str) -> None:
     assert jwt_expiry(token) is None
