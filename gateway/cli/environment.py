@@ -1,14 +1,18 @@
 """The environment of a program that is to go through the gateway: the proxy, and every variable that names a CA file.
 
+The gateway's own variables stay behind: the admin token, the store's password, the place of the master key.
+
 Some programs add a CA file to what they trust, most replace their store with it. So what they get holds the system's
 roots and ours.
 """
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from urllib.parse import quote
+
+from gateway.settings import PREFIX
 
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 """No ALL_PROXY: it would take along what isn't HTTP, which the gateway doesn't speak."""
@@ -51,10 +55,23 @@ def exempt(allow_networks: Iterable[IPv4Network | IPv6Network]) -> str:
 
 
 def program_environment(
-    surroundings: Mapping[str, str], *, proxy: str, no_proxy: str, bundle: Path, certificate: Path
+    surroundings: Mapping[str, str],
+    *,
+    proxy: str,
+    no_proxy: str,
+    bundle: Path,
+    certificate: Path,
+    withheld: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return the surroundings with the proxy and the CA set in every variable that programs read."""
-    found = {name: value for name, value in surroundings.items() if name.upper() != "ALL_PROXY"}
+    """Return the surroundings with the proxy and the CA set in every variable that programs read.
+
+    Whatever is the gateway's is left out: its own variables by their prefix, and those `withheld`, that hold secrets.
+    """
+    found = {
+        name: value
+        for name, value in surroundings.items()
+        if name not in withheld and name.upper() != "ALL_PROXY" and not name.upper().startswith(PREFIX)
+    }
     found |= dict.fromkeys(PROXY_VARIABLES, proxy)
     found |= dict.fromkeys(NO_PROXY_VARIABLES, no_proxy)
     found |= dict.fromkeys(BUNDLE_VARIABLES, str(bundle))

@@ -97,9 +97,19 @@ async def _run_with(
                     no_proxy=exempt(gateway.settings.egress.allow_networks),
                     bundle=bundle,
                     certificate=ours,
+                    withheld=_withheld(gateway),
                 )
-                environment.pop(TOKEN_VARIABLE, None)
                 return await _to_the_end(command, environment, signals)
+
+
+def _withheld(gateway: "Gateway") -> set[str]:
+    """Return the variables from which the gateway takes secrets: they are none of the program's business."""
+    from gateway.policy.model import EnvSource
+
+    sources = (gateway.settings.keys.source, gateway.settings.webhook.secret.reveal())
+    named = {source.removeprefix("env:") for source in sources if source.startswith("env:")}
+    secrets = (policy.auth.client_secret for policy in gateway.catalog.policies.values())
+    return named | {secret.env for secret in secrets if isinstance(secret, EnvSource)}
 
 
 def _trust(place: Path, certificate: bytes) -> tuple[Path, Path]:

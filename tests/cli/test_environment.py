@@ -40,6 +40,15 @@ def test_what_the_surroundings_say_of_proxies_does_not_hold() -> None:
     assert not {"ALL_PROXY", "all_proxy"} & set(found)
 
 
+def test_what_is_the_gateways_own_stays_behind() -> None:
+    ours = {"GATEWAY_ADMIN_TOKEN": "a", "gateway_store__url": "b", "GATEWAY_CONFIG": "c", "KMS_KEY": "d"}
+    found = program_environment(
+        ours | {"GATE": "e"}, proxy="p", no_proxy="", bundle=Path("b"), certificate=Path("c"), withheld={"KMS_KEY"}
+    )
+    assert not ours.keys() & found.keys()
+    assert found["GATE"] == "e"
+
+
 def test_this_machine_is_exempt_unless_the_gateway_may_reach_it() -> None:
     assert exempt([]) == "localhost,127.0.0.1,::1"
     assert exempt([ip_network("10.0.0.0/8")]) == "localhost,127.0.0.1,::1"

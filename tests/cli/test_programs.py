@@ -45,6 +45,21 @@ Authorization = "Bearer {{ api_key }}"
 """
 
 
+MINTED = """
+name = "Minted"
+[allow]
+urls = ["https://api.minted.test"]
+[auth]
+grant = "client_credentials"
+client_id = "gateway"
+client_secret = { env = "MINTED_SECRET" }
+[auth.token]
+url = "https://id.minted.test/token"
+[inject.headers]
+Authorization = "Bearer {{ access_token }}"
+"""
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A gateway's directory with the connection `bench`."""
@@ -126,6 +141,26 @@ def test_run_takes_a_token_from_the_environment_and_does_not_hand_it_on(director
     done = program("run", "bench", "--", sys.executable, "-c", TELL, cwd=directory, environment=given)
     told = json.loads(done.out)
     assert (told["code"], told["token"]) == ("target_not_allowed", None)
+
+
+def test_run_hands_no_secret_of_the_gateways_on(directory: Path, server: Server) -> None:
+    """The master key, the admin token, the webhook's secret and an app's client secret, each from where it may be."""
+    (directory / "policies" / "minted.toml").write_text(MINTED)
+    key = (directory / "data" / "master.key").read_text().strip()
+    secret = {
+        "GATEWAY_ADMIN_TOKEN": "hush-admin-token-of-ours",
+        "GATEWAY_WEBHOOK__URL": "https://hooks.test/hush",
+        "MASTER": key,
+        "HOOK": "hush-hook",
+        "MINTED_SECRET": "hush-client",
+    }
+    places = {"GATEWAY_KEYS__SOURCE": "env:MASTER", "GATEWAY_WEBHOOK__SECRET": "env:HOOK", "STAYS": "here"}
+    permitted = {"GATEWAY_EGRESS__ALLOW_NETWORKS": "127.0.0.1/32"}
+    done = program("run", "bench", "--", "env", cwd=directory, environment=at(server) | permitted | secret | places)
+    (directory / "policies" / "minted.toml").unlink()
+    assert done.status == 0, done.err
+    assert [value for value in secret.values() if value in done.out] == []
+    assert "STAYS=here" in done.out
 
 
 def test_run_says_that_a_token_is_not_known(directory: Path, server: Server) -> None:
