@@ -1,6 +1,7 @@
 """What a command prints: data on standard output, notes on standard error, tables for people, JSON for programs.
 
-Labels and messages come from providers and callers: control characters are escaped before they reach a terminal.
+Labels, messages, values and the text of policies come from providers, callers and who knows where: control characters
+are escaped in every line before it reaches a terminal.
 """
 
 import re
@@ -16,7 +17,7 @@ def plain(value: Any) -> str:
     """Return the value as one line of text that can't talk to a terminal; nothing is `-`."""
     if value is None or value == "":
         return "-"
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value))
+    return _escaped(str(value))
 
 
 def moment(epoch: float | None) -> str | None:
@@ -26,12 +27,12 @@ def moment(epoch: float | None) -> str | None:
 
 def say(text: str) -> None:
     """Print a line of data."""
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_escaped(text) + "\n")
 
 
 def note(text: str) -> None:
     """Print a line for the person, beside the data."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_escaped(text) + "\n")
 
 
 def complain(message: str, hint: str | None = None) -> None:
@@ -62,7 +63,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: 
         return
     if not sys.stdout.isatty():
         for row in (columns, *rows):
-            say("\t".join(plain(value) for value in row))
+            sys.stdout.write("\t".join(plain(value) for value in row) + "\n")
         return
     from rich import box
     from rich.console import Console
@@ -80,3 +81,7 @@ def show_pairs(pairs: Mapping[str, Any]) -> None:
     width = max(len(name) for name in pairs) + 2
     for name, value in pairs.items():
         say(f"{name:<{width}}{plain(value)}")
+
+
+def _escaped(text: str) -> str:
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

@@ -1,12 +1,24 @@
 """What is printed: safe for a terminal, readable by a program."""
 
+from collections.abc import Callable
+
 import pytest
 
-from gateway.cli.output import complain, plain, show_table
+from gateway.cli.output import complain, note, plain, say, show_table
 
 
 def test_what_a_provider_calls_an_account_can_not_talk_to_the_terminal() -> None:
     assert plain("Ann\x1b[2J\r\nroot\u2028") == r"Ann\x1b[2J\r\nroot\u2028"
+
+
+@pytest.mark.parametrize("tell", [say, note, complain])
+def test_no_line_talks_to_the_terminal_whoever_wrote_what_is_in_it(
+    tell: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A finding has the keys of somebody's policy, an explanation the values of a provider."""
+    tell("a\x1b]0;title\x07b\nc\x9b2J")
+    printed = "".join(capsys.readouterr())
+    assert printed.removeprefix("error: ") == "a\\x1b]0;title\\x07b\\nc\\x9b2J\n"
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
