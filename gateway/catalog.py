@@ -5,9 +5,9 @@ that is gone takes its app with it.
 """
 
 import asyncio
-import contextlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -97,16 +97,19 @@ class Catalog:
             except OSError as error:
                 _log.warning("catalog.unreadable", directory=str(self.directory), reason=error.strerror)
                 continue
-            # Reading is done here and not in the thread: a policy and its findings change in one step for everyone.
-            for app in self.load() if stale else ():
-                on_change(app)
+            try:
+                # Reading is done here and not in the thread: a policy and its findings change in one step for everyone.
+                for app in self.load() if stale else ():
+                    on_change(app)
+            except Exception:  # noqa: BLE001 - whoever stops looking goes on with what was taken away
+                _log.exception("catalog.fault", directory=str(self.directory))
 
     def write(self, app: str, text: str) -> tuple[Finding, ...]:
         """Check a policy and, only if it has no fault, put it in place in one step. Returns the faults."""
         file = self.path(app)
         loaded = load(text, app=app, file=file.name)
         if loaded.policy is not None and not loaded.findings:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            _make(self.directory)
             _replace(file, text)
             self.load()
         return loaded.findings
@@ -129,10 +132,15 @@ class Catalog:
         except FileNotFoundError:
             return found
         for file in entries:
-            with contextlib.suppress(FileNotFoundError):  # gone between listing and looking
+            stamp = _Stamp(modified=0, size=0, inode=0)  # of one that can't be looked at: reading it says why
+            try:
                 status = file.stat()
                 stamp = _Stamp(modified=status.st_mtime_ns, size=status.st_size, inode=status.st_ino)
-                found[file.name.removesuffix(SUFFIX)] = (file, stamp)
+            except FileNotFoundError:  # gone between listing and looking
+                continue
+            except OSError:
+                pass
+            found[file.name.removesuffix(SUFFIX)] = (file, stamp)
         return found
 
     def _read(self, app: str, file: Path) -> bool:
@@ -158,9 +166,13 @@ class Catalog:
 def _load(app: str, file: Path) -> tuple[Policy | None, tuple[Finding, ...]]:
     """Return the policy of a file if it has no fault, and the faults."""
     if not APP.fullmatch(app):
-        return None, (Finding(file=file.name, path="", message="is no app's name; use a-z, 0-9, - and _"),)
+        name = file.name.encode("utf-8", "backslashreplace").decode()  # a file's name is bytes, whoever made it
+        return None, (Finding(file=name, path="", message="is no app's name; use a-z, 0-9, - and _"),)
     try:
-        if file.stat().st_size > LARGEST:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, with everything else
+            return None, (Finding(file=file.name, path="", message="is not a regular file"),)
+        if status.st_size > LARGEST:
             return None, (Finding(file=file.name, path="", message=f"is over {LARGEST} bytes"),)
         loaded = load(file.read_text(encoding="utf-8"), app=app, file=file.name)
     except UnicodeDecodeError:
@@ -168,6 +180,13 @@ def _load(app: str, file: Path) -> tuple[Policy | None, tuple[Finding, ...]]:
     except OSError as error:
         return None, (Finding(file=file.name, path="", message=f"can't be read: {error.strerror}"),)
     return (None if loaded.findings else loaded.policy), loaded.findings
+
+
+def _make(directory: Path) -> None:
+    """Make the directory, and those above it, so that nobody else writes there, whatever the umask lets through."""
+    for place in reversed([directory, *directory.parents]):
+        if not place.exists():
+            place.mkdir(mode=0o755, exist_ok=True)
 
 
 def _replace(file: Path, text: str) -> None:

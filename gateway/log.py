@@ -7,6 +7,7 @@ Control characters in values are escaped: what a caller sends can't forge a line
 data plane are logged here, so that the event loop isn't held up (requests have a log of their own).
 """
 
+import json
 import logging
 import re
 import sys
@@ -79,7 +80,10 @@ def escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
 
 
 def _render_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # bytes that are no UTF-8, as in the name of a file: orjson refuses them, an event is not lost
+        return json.dumps(event, default=repr, separators=(",", ":"))
 
 
 def _route_standard_library(processors: list[Processor], out: TextIO, level: str) -> None:

@@ -101,6 +101,38 @@ def test_a_file_whose_name_is_no_app_is_a_finding(tmp_path: Path) -> None:
     assert catalog.findings[0].file == "My App.toml"
 
 
+def test_a_name_that_is_no_text_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"x\xff.toml")).write_text(GOOD)
+    catalog = Catalog(tmp_path)
+    catalog.load()
+    assert [finding.file for finding in catalog.findings] == [r"x\udcff.toml"]
+
+
+def test_what_is_no_file_is_a_finding_and_holds_nothing_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    (tmp_path / "place.toml").mkdir()
+    put(tmp_path, "one", GOOD)
+    catalog = Catalog(tmp_path)
+    assert catalog.load() == ("one",)
+    assert [(finding.file, finding.message) for finding in catalog.findings] == [
+        ("loop.toml", "can't be read: Too many levels of symbolic links"),
+        ("pipe.toml", "is not a regular file"),
+        ("place.toml", "is not a regular file"),
+    ]
+
+
+def test_a_directory_that_is_made_is_nobody_elses_to_write_to(tmp_path: Path) -> None:
+    """A policy says where credentials go."""
+    before = os.umask(0)
+    try:
+        Catalog(tmp_path / "a" / "b").write("one", GOOD)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / place).stat().st_mode & 0o777 for place in ("a", "a/b", "a/b/one.toml")]
+    assert modes == [0o755, 0o755, 0o644]
+
+
 def test_writing_puts_a_good_policy_in_place_at_once(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "policies")
     assert catalog.write("one", GOOD) == ()
@@ -143,4 +175,22 @@ async def test_watching_tells_of_each_change(tmp_path: Path, monkeypatch: pytest
     assert await told.get() == "two", "the broken edit is not told of"
     (tmp_path / "one.toml").unlink()
     assert await told.get() == "one"
+    watching.cancel()
+
+
+async def test_watching_goes_on_whatever_went_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever stops looking goes on with what was taken away."""
+    monkeypatch.setattr("gateway.catalog.POLL_SECONDS", 0.001)
+    catalog = Catalog(tmp_path)
+    catalog.load()
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    def tell(app: str) -> None:
+        told.put_nowait(app)
+        raise RecursionError
+
+    watching = asyncio.create_task(catalog.watch(tell))
+    for app in ("one", "two"):
+        put(tmp_path, app, GOOD)
+        assert await asyncio.wait_for(told.get(), 10) == app
     watching.cancel()

@@ -53,6 +53,15 @@ def test_control_characters_of_a_caller_forge_no_line_and_move_no_cursor() -> No
     assert not {"\r", "\x1b", "\u2028"} & set(out.getvalue())
 
 
+def test_an_event_with_what_is_no_text_is_written_all_the_same() -> None:
+    out = io.StringIO()
+    configure_log(form="json", stream=out)
+    structlog.get_logger().warning("policy.invalid", file="x\udcff.toml", of={"a": Secret("hush")})
+    assert json.loads(out.getvalue())["file"] == "x\udcff.toml"
+    assert out.getvalue().isascii()
+    assert "hush" not in out.getvalue()
+
+
 def test_what_is_below_the_level_is_not_written() -> None:
     out = io.StringIO()
     configure_log(level="warning", stream=out)
