@@ -8,6 +8,7 @@ import difflib
 import json
 import os
 import shlex
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -120,10 +121,13 @@ def _store_url(value: str) -> str:
 
 
 def key_source(value: str) -> str:
-    """Return what names a place of the master key. Raises `ValueError` that says which form is right."""
+    """Return what names a place of the master key. Raises `ValueError` that says which form is right.
+
+    It doesn't repeat the value: somebody may have put the key itself there.
+    """
     kind, _, name = value.partition(":")
     if kind not in {"file", "env", "command"} or not name.strip():
-        raise ValueError(f"{value!r} is not a key source; write file:PATH, env:NAME or command:PROGRAM ARGUMENT…")
+        raise ValueError("this is not a key source; write file:PATH, env:NAME or command:PROGRAM ARGUMENT…")
     if kind == "command":
         try:
             shlex.split(name)
@@ -325,9 +329,19 @@ class Settings(BaseSettings):
 
 
 def find_config(option: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """Return the file to read: the option, else `GATEWAY_CONFIG`, else `./config.toml` where it is, else none."""
+    """Return the file to read: the option, else `GATEWAY_CONFIG`, else `./config.toml` where it is, else none.
+
+    Raises `StartError` where `./config.toml` may be somebody else's: it can name a command that is run for the master
+    key, and whoever is in a directory of others, such as /tmp, has not asked for theirs.
+    """
     named = option or (Path(environ["GATEWAY_CONFIG"]) if environ.get("GATEWAY_CONFIG") else None)
-    return named or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    if named is not None or not DEFAULT_FILE.is_file():
+        return named
+    found = (DEFAULT_FILE.lstat(), DEFAULT_FILE.stat())
+    if any(one.st_uid not in {0, os.geteuid()} for one in found) or found[1].st_mode & stat.S_IWOTH:
+        place = str(DEFAULT_FILE.absolute())
+        raise _refused((place, "another user owns it or can change it; if it is to be read, name it with --config"))
+    return DEFAULT_FILE
 
 
 def load_settings(file: Path | None) -> Settings:

@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from gateway.errors import StartError
 from gateway.secret import Secret
 from gateway.settings import Listen, Settings, find_config, load_settings
 
+SOMEBODY = 12345
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 
 
@@ -201,7 +204,7 @@ CASES = {
     ),
     "a key source we don't know": (
         "[keys]\nsource = 'vault'",
-        "config.toml: keys.source: 'vault' is not a key source; write file:PATH, env:NAME or command:PROGRAM ARGUMENT…",
+        "config.toml: keys.source: this is not a key source; write file:PATH, env:NAME or command:PROGRAM ARGUMENT…",
     ),
     "a public URL with a path's query": (
         "[web]\npublic_url = 'gw.example.com'",
@@ -259,6 +262,39 @@ def test_the_option_beats_the_variable_and_the_variable_the_working_directory(tm
     assert find_config(None, {}) == Path("config.toml")
     assert find_config(None, variable) == Path("variable.toml")
     assert find_config(option, variable) == option
+
+
+def _anybody_may_change(file: Path) -> None:
+    file.chmod(0o666)
+
+
+def _belongs_to_another(file: Path) -> None:
+    os.chown(file, SOMEBODY, -1)
+
+
+def _is_anothers_link(file: Path) -> None:
+    file.rename(file.with_name("ours.toml"))
+    file.symlink_to("ours.toml")
+    os.chown(file, SOMEBODY, -1, follow_symlinks=False)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _anybody_may_change,
+        pytest.param(_belongs_to_another, marks=NEEDS_ROOT),
+        pytest.param(_is_anothers_link, marks=NEEDS_ROOT),
+    ],
+)
+def test_what_another_user_left_in_the_working_directory_is_not_read_unless_it_is_named(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    """It could name a command to run."""
+    (tmp_path / "config.toml").write_text("[keys]\nsource = 'command:touch /tmp/owned'\n")
+    spoil(tmp_path / "config.toml")
+    with pytest.raises(StartError, match="another user owns it or can change it"):
+        find_config(None, {})
+    assert find_config(Path("config.toml"), {}) == Path("config.toml")
 
 
 # The webhook.

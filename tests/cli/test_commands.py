@@ -279,7 +279,8 @@ def test_the_master_key_is_changed_and_what_remains_to_be_done_is_said(
 
 
 REFUSED_SOURCES = {
-    "no source": ("vault", 2, "'vault' is not a key source; write file:PATH, env:NAME or command:PROGRAM"),
+    "no source": ("vault", 2, "this is not a key source; write file:PATH, env:NAME or command:PROGRAM"),
+    "the key itself": ("hush0000hush0000", 2, "this is not a key source"),
     "an open quotation mark": ("command:sh -c 'x", 2, "has a quotation mark that isn't closed"),
     "nothing there": ("env:NOT_SET", 1, "NOT_SET: the master key is not in the environment"),
     "the same key": ("file:data/master.key", 1, "This is the master key already; nothing was changed."),
