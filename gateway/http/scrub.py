@@ -30,7 +30,8 @@ class Scrubber:
     __slots__ = ("_marked", "_needles", "_pattern", "_telltale", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        raw = {one for secret in secrets if len(one := secret.reveal().encode()) >= MIN_SECRET}
+        # Half a surrogate pair is JSON and no UTF-8: a provider's token that holds one can't be sent, and is no fault.
+        raw = {one for secret in secrets if len(one := secret.reveal().encode("utf-8", "replace")) >= MIN_SECRET}
         needles = {spelling for one in raw for spelling in _spellings(one)}
         marked = sorted((one for one in raw if not _WORD.fullmatch(one)), key=len, reverse=True)
         words = [_WORD.findall(one) for one in marked]
@@ -53,6 +54,10 @@ class Scrubber:
         if self._pattern is None or not self.found_in(data):
             return data
         return self._pattern.sub(lambda match: b"*" * len(match[0]), data)
+
+    def masked(self, data: bytes, mask: bytes) -> bytes:
+        """Return `data` with `mask` in the place of every secret, so that not even its length is told."""
+        return data if self._pattern is None else self._pattern.sub(lambda _: mask, data)
 
     def stream(self) -> "ScrubbedStream":
         """Return a scrubber for one body that arrives in pieces."""

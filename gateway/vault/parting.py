@@ -7,7 +7,6 @@ and a person has to do it at the provider: the connection shows that.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from random import Random
 
 import structlog
@@ -15,7 +14,6 @@ import structlog
 from gateway.errors import GatewayError
 from gateway.keyring import KeyringError
 from gateway.oauth.answer import TokenRefused
-from gateway.oauth.redact import redact
 from gateway.policy.model import Policy
 from gateway.store.revocations import Revocations
 from gateway.store.rows import ConnectionRow, RevocationRow
@@ -145,11 +143,8 @@ class Partings:
         try:
             credentials, fields = self._safe.open_revocation(revocation)
             context = credentials.context(policy, fields, revocation.connection)
-            refused = await self._provider.revoke(revocation.app, policy, context, credentials)
+            return await self._provider.revoke(revocation.app, policy, context, credentials)
         except KeyringError as error:
             return TokenRefused(error="sealed", detail=f"What is to be revoked can't be opened: {error}.")
         except GatewayError as error:
             return TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
-        if refused is None:
-            return None
-        return replace(refused, detail=redact(refused.detail, credentials.all_secrets))

@@ -89,9 +89,18 @@ class Provider:
         return read_parameters(params, endpoint, now=self._clock())
 
     async def ask(
-        self, app: str, policy: Policy, context: Context, *, within: float | None = None
+        self,
+        app: str,
+        policy: Policy,
+        context: Context,
+        *,
+        within: float | None = None,
+        held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
-        """Ask anew, in the client's own name or with the password. Raises `PolicyError`, `StoreError`."""
+        """Ask anew, in the client's own name or with the password. Raises `PolicyError`, `StoreError`.
+
+        `held` is what a refusal may repeat besides what was sent, and is taken out of its words.
+        """
         if policy.auth.token is None:
             raise _unusable(app, "has no [auth.token]")
         client, endpoint = await self._prepare(app, policy, policy.auth.token, context)
@@ -106,18 +115,25 @@ class Provider:
             raise _unusable(app, "has no auth.client_id")
         else:
             request = grants.client_credentials_request(endpoint, client)
-        return await self._tokens(request, endpoint, self._patience if within is None else within)
+        return await self._tokens(request, endpoint, self._patience if within is None else within, held)
 
     async def refresh(
-        self, app: str, policy: Policy, context: Context, *, refresh_token: Secret, within: float = CALL_SECONDS
+        self,
+        app: str,
+        policy: Policy,
+        context: Context,
+        *,
+        refresh_token: Secret,
+        within: float = CALL_SECONDS,
+        held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
-        """Ask with the refresh token. Raises `PolicyError`, `StoreError`."""
+        """Ask with the refresh token. `held` as for `ask`. Raises `PolicyError`, `StoreError`."""
         described = policy.refresh_endpoint
         if described is None:
             raise _unusable(app, "has neither [auth.refresh] nor [auth.token]")
         client, endpoint = await self._prepare(app, policy, described, context)
         request = grants.refresh_request(endpoint, client, refresh_token=refresh_token)
-        return await self._tokens(request, endpoint, within)
+        return await self._tokens(request, endpoint, within, held)
 
     async def revoke(self, app: str, policy: Policy, context: Context, credentials: Credentials) -> TokenRefused | None:
         """Take the token back that the policy names. None: it is of no use any more. Raises as `refresh`."""
@@ -136,15 +152,18 @@ class Provider:
             answer = await self._egress.send(request, timeout=CALL_SECONDS)
         except UpstreamError as error:
             return _unreached(error)
-        return read_revocation(answer, endpoint, now=self._clock(), secrets=request.secrets)
+        known = (*request.secrets, *credentials.all_secrets)
+        return read_revocation(answer, endpoint, now=self._clock(), secrets=known)
 
-    async def _tokens(self, request: OutgoingRequest, endpoint: Endpoint, within: float) -> TokenAnswer | TokenRefused:
+    async def _tokens(
+        self, request: OutgoingRequest, endpoint: Endpoint, within: float, held: tuple[Secret, ...] = ()
+    ) -> TokenAnswer | TokenRefused:
         now = self._clock()  # before the call: a token's life is counted from no later than its making
         try:
             answer = await self._egress.send(request, timeout=within)
         except UpstreamError as error:
             return _unreached(error)
-        return read_token(answer, endpoint, now=now, secrets=request.secrets)
+        return read_token(answer, endpoint, now=now, secrets=(*request.secrets, *held))
 
     async def _prepare(
         self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context

@@ -11,7 +11,6 @@ A flight ends with a value: the new `Live`, or the `Refusal` that everyone who w
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 from random import Random
@@ -22,7 +21,6 @@ import structlog
 from gateway.errors import PROBLEMS, GatewayError, Refusal
 from gateway.keyring import KeyringError
 from gateway.oauth.answer import TokenAnswer, TokenRefused
-from gateway.oauth.redact import redact
 from gateway.policy.model import Grant, Policy
 from gateway.store.alongside import Alongside
 from gateway.store.connections import Connections
@@ -234,8 +232,6 @@ class Renewals:
             else:
                 credentials = self._safe.open_credentials(row)
                 answer = await self._ask(row, policy, credentials)
-                if isinstance(answer, TokenRefused):  # it may repeat what we hold, and not only what we sent
-                    answer = replace(answer, detail=redact(answer.detail, credentials.all_secrets))
         except KeyringError as error:
             answer = TokenRefused(error="sealed", detail=f"The credentials can't be opened: {error}.")
         except GatewayError as error:
@@ -250,13 +246,14 @@ class Renewals:
     async def _ask(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> TokenAnswer | TokenRefused:
         """Ask with the refresh token; where there is none, or it is spent, anew if the grant can."""
         context = credentials.context(policy, self._safe.open_fields(row), row.id)
+        held = credentials.all_secrets
         deadline = asyncio.get_running_loop().time() + CALL_SECONDS
         anew = policy.auth.grant is Grant.CLIENT_CREDENTIALS or (
             policy.auth.grant is Grant.PASSWORD and credentials.secrets.get("password") is not None
         )
         if credentials.refresh_token is not None:
             answer = await self._provider.refresh(
-                row.app, policy, context, refresh_token=credentials.refresh_token, within=CALL_SECONDS
+                row.app, policy, context, refresh_token=credentials.refresh_token, within=CALL_SECONDS, held=held
             )
             spent = isinstance(answer, TokenRefused) and answer.final
             left = deadline - asyncio.get_running_loop().time()
@@ -270,7 +267,7 @@ class Renewals:
                 detail="The token is of no use any more, and the provider gave nothing to renew it with.",
                 final=True,
             )
-        return await self._provider.ask(row.app, policy, context, within=left)
+        return await self._provider.ask(row.app, policy, context, within=left, held=held)
 
     async def _succeeded(
         self,

@@ -192,6 +192,19 @@ def test_a_secret_is_removed_in_every_spelling() -> None:
     assert redact(spelled, [secret]) == "*** | *** | *** | ***"
 
 
+def test_a_secret_is_removed_where_it_stands_in_what_was_sent() -> None:
+    """Providers quote the request: JSON in JSON, a Basic header, percent signs in lower case."""
+    key = Secret("-----BEGIN KEY-----\nMIIB/abc+def=\n-----END KEY-----")
+    assert redact(json.dumps({"key": key.reveal()}), [key]) == '{"key": "***"}'
+    basic = base64.b64encode(b"user-1:pass/word-2").decode()
+    assert base64.b64encode(b"word-2")[:-3].decode() not in redact(f"Basic {basic}", [Secret("pass/word-2")])
+    assert redact("q=pass%2fword-2", [Secret("pass/word-2")]) == "q=***"
+
+
+def test_what_is_no_text_in_a_secret_is_no_fault() -> None:
+    assert redact("half \ud800 a pair, s3cr3t", [Secret("x\ud800yz1"), Secret("s3cr3t")]) == "half a pair, ***"
+
+
 def test_a_redirect_is_refused_and_its_place_is_not_shown() -> None:
     got = read(b"", status=307, headers={"location": "https://evil.test/?token=1"})
     assert got.error == "redirect"

@@ -339,6 +339,17 @@ async def test_a_renewal_ahead_that_fails_hurts_nobody_and_is_not_repeated_at_ev
     assert calls(house) == 2
 
 
+async def test_what_a_provider_repeats_is_taken_out_before_its_words_are_cut(house: House, vault: Vault) -> None:
+    """The access token wasn't sent, and the cut goes through it."""
+    await connected(vault)
+    words = "x" * 290 + " at-1-secret"
+    house.provider.scripted = [as_json(503, error="down", error_description=words)]
+    with pytest.raises(AuthorizationServerError) as raised:
+        await vault.refresh("c")
+    assert "at-1" not in raised.value.refusal.detail
+    assert raised.value.refusal.detail.endswith("x ***")
+
+
 async def test_a_short_lived_token_is_renewed_at_half_of_its_life(house: House, vault: Vault) -> None:
     house.provider.expires_in = "10"
     live = await connected(vault)
