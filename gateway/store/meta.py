@@ -1,8 +1,11 @@
-"""Single values of the whole store by name: the gateway's id, the canary, the CA's certificate and its sealed key."""
+"""Single values of the whole store by name: the gateway's id, the canary, the CA's certificate and its sealed key.
+
+And a mark for each session of the administrator that was signed out (`web.ended`).
+"""
 
 from collections.abc import Mapping
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from gateway.store.database import Database
 from gateway.store.tables import meta
@@ -24,6 +27,11 @@ class Meta:
         """Set a value."""
         async with self._database.write() as connection:
             await upsert(connection, meta, {"name": name}, {"value": value})
+
+    async def prune(self, first: str, last: str) -> None:
+        """Remove the values whose names are `first` or behind it, and before `last`."""
+        async with self._database.write() as connection:
+            await connection.execute(delete(meta).where(meta.c.name >= first, meta.c.name < last))
 
     async def establish(self, values: Mapping[str, bytes]) -> dict[str, bytes]:
         """Store these values together, unless the first of them is there already; return what the store has then.

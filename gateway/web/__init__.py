@@ -7,6 +7,7 @@
     headers, static     those headers; the sheet, the icon and the script
     health      /healthz, /readyz, /metrics
     session     who is at the other end: signed cookies and the tokens that forms carry
+    ended       sessions that were signed out, at whichever server
     forms       reading a form, and checking that it came from a page of ours
     render      pages from templates, error pages included
     signin, overview, connect     the pages

@@ -26,7 +26,7 @@ SEED = "web_sessions"
 LIFETIME = 12 * 3_600
 """Seconds: a working day. A visitor's, who only fills in a connect page, is as long."""
 _ENDED = 10_000
-"""Ended sessions of admins remembered: the cookie of one may have been copied. Visitors can't crowd them out."""
+"""Ended sessions of admins that this process remembers; the store has all of them (`ended`)."""
 _FORM = re.compile(r"([av])\.([A-Za-z0-9_-]{22})\.(\d{1,12})\.([0-9a-f]{64})", re.ASCII)
 
 
@@ -88,11 +88,15 @@ class Sessions:
 
     def end(self, response: web.StreamResponse, session: Session) -> None:
         """End the session: here, whoever has its cookie, and in the browser."""
+        self.forget(session)
+        response.del_cookie(self.cookie, path="/", httponly=True, samesite="Lax", secure=self._secure)
+
+    def forget(self, session: Session) -> None:
+        """Know a session no more. Only an admin's are remembered as ended: visitors can't crowd them out."""
         if session.admin:
             self._ended[session.id] = None
         while len(self._ended) > _ENDED:
             self._ended.popitem(last=False)
-        response.del_cookie(self.cookie, path="/", httponly=True, samesite="Lax", secure=self._secure)
 
     def form_token(self, session: Session) -> str:
         """Return what each form of this session carries (CSRF)."""

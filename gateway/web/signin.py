@@ -5,6 +5,7 @@ import re
 from aiohttp import web
 
 from gateway.admin.dispatch import SERVICES, refusal_of
+from gateway.web.ended import ENDED
 from gateway.web.forms import read_form
 from gateway.web.render import SESSIONS, page, see_other
 
@@ -48,6 +49,8 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     """End the session."""
     sessions = request.app[SESSIONS]
     session, _ = await read_form(request, sessions)
+    if session.admin:
+        await request.app[ENDED].add(session)
     response = see_other("/sign-in")
     sessions.end(response, session)
     return response

@@ -11,6 +11,7 @@ from gateway.admin.services import Services
 from gateway.attempts import Attempts
 from gateway.secret import Secret
 from gateway.web import callback, connect, health, overview, signin
+from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
@@ -27,10 +28,12 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     """Return the application. `seed` is the sessions'; `origin` a list of one, our own URL, which may come later."""
     secure = services.settings.web.public_url.startswith("https://")
     app = web.Application(
-        middlewares=[answer_faults(render_refusal), strict(services.settings.web)], client_max_size=LARGEST_BODY
+        middlewares=[answer_faults(render_refusal), strict(services.settings.web), heed_ended],
+        client_max_size=LARGEST_BODY,
     )
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
     app[SESSIONS] = Sessions(token, seed=seed, clock=services.clock, secure=secure)
+    app[ENDED] = Ended(services.store.meta, services.clock)
     app[PAGES] = Pages()
     app[CONTENT_SECONDS] = bounds.content
     app[ATTEMPTS] = Attempts(services.clock)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.web.browser import Browser, house
-from tests.web.harness import form_token
+from tests.web.harness import ADMIN, form_token
 from tests.web.provider import CODE
 
 
@@ -79,3 +79,27 @@ async def test_a_second_click_waits_and_ends_at_the_same_page(homes):
         assert [(await click).headers["Location"] for click in (first, second)] == [path, path]
         assert "Connected as Ann Ash" in (await ann.get(path)).text
     assert len(one.provider.calls) == 1
+
+
+async def test_who_signs_out_at_one_server_is_out_at_the_other_and_after_a_restart(homes, tmp_path):
+    """A copy of the cookie, which is good by its MAC alone; the mark goes when the cookie is over anyway."""
+    one, two = homes
+    async with one.browser() as ann:
+        token = form_token(await ann.get("/sign-in"))
+        await ann.post("/sign-in", {"form_token": token, "token": ADMIN})
+        page = await ann.get("/")
+        (cookie,) = ann._web._session.cookie_jar
+        copied = {"Cookie": f"{cookie.key}={cookie.value}"}
+        async with two.browser() as eve:
+            assert (await eve.get("/", headers=copied)).status == 200
+            await ann.post("/sign-out", {"form_token": form_token(page)})
+            assert (await eve.get("/", headers=copied)).headers["Location"] == "/sign-in"
+    async with house(tmp_path, provider=one.provider) as later, later.browser() as eve:
+        assert (await eve.get("/", headers=copied)).headers["Location"] == "/sign-in"
+        later.gateway.now += 12 * 3_600 + 1
+        token = form_token(await eve.get("/sign-in"))
+        await eve.post("/sign-in", {"form_token": token, "token": ADMIN})
+        await eve.post("/sign-out", {"form_token": form_token(await eve.get("/"))})
+        async with later.store.database.read() as connection:
+            found = await connection.exec_driver_sql("SELECT count(*) FROM meta WHERE name LIKE 'ended_session/%'")
+    assert found.scalar_one() == 1
