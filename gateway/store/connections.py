@@ -1,6 +1,7 @@
 """Connections: found, listed, changed. Their refresh lease is in `leases`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TypedDict, Unpack
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
@@ -99,14 +100,21 @@ class Connections(Leases):
             await append(connection, "connection", row.id)
 
     async def update(
-        self, connection_id: str, *, alongside: Sequence[Alongside] = (), **values: Unpack[ConnectionChanges]
+        self,
+        connection_id: str,
+        *,
+        seen: Mapping[str, object] = MappingProxyType({}),
+        alongside: Sequence[Alongside] = (),
+        **values: Unpack[ConnectionChanges],
     ) -> bool:
         """Set these values; False: there is no such connection. Raises `ConflictError` where the account is taken.
 
+        `seen` are the columns of the row that it was decided by: False as well where they have other values by now.
         To set `credentials` or `status` is to take over: the fence and the token version rise and the lease ends, so
         that a refresh which is still under way can't write its older token over it.
         """
         change = update(connections).where(connections.c.id == connection_id).values(**values)
+        change = change.where(*(connections.c[name].is_not_distinct_from(value) for name, value in seen.items()))
         if "credentials" in values or "status" in values:
             change = change.values(
                 fence=connections.c.fence + 1,

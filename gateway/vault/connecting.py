@@ -177,39 +177,27 @@ class Connecting:
         """Store it over the connection of the same account or id, else as a new one."""
         for _ in range(TRIES):
             target = await self._connections.find(draft.app, draft.unique_id) if draft.unique_id else None
-            target_id = target.id if target else draft.wanted
-            if target is None:
-                await self._raise_if_anothers(draft)
+            if target is None and draft.wanted is not None:
+                target = await self._standing(draft.app, draft.wanted)
+                _raise_if_anothers(draft, target)
             try:
-                if target_id is not None and await sealed_anew(partial(self._update, target_id, draft)):
-                    return await self._connected(target_id, created=False)
-                await sealed_anew(partial(self._insert, draft_id, draft))
-                return await self._connected(draft_id, created=True)
+                if target is None:
+                    await sealed_anew(partial(self._insert, draft_id, draft))
+                    return await self._connected(draft_id, created=True)
+                if await sealed_anew(partial(self._update, target, draft)):
+                    return await self._connected(target.id, created=False)
             except ConflictError:  # somebody else connected this account, or took this id, just now
-                await self._standing(draft.app, draft.wanted)
+                continue
         detail = f"The account is being connected by somebody else at the same time, or {draft_id} was taken."
         raise ClientError(Refusal(code="conflict", detail=detail, hint="Try again."))
 
-    async def _raise_if_anothers(self, draft: _Draft) -> None:
-        """Refuse another account than the one whose connection is to be authorised again.
-
-        Programs hold the right to use the connection's id: they would go on under somebody else's name, unnoticed.
-        """
-        standing = await self._connections.get(draft.wanted) if draft.wanted else None
-        if standing is None or standing.status is Status.DISCONNECTED:
-            return
-        if draft.unique_id is None or standing.unique_id in (None, draft.unique_id):
-            return
-        detail = (
-            f"This is another account, {draft.label or 'without a name'}, than that of {standing.id}: {standing.label}."
-        )
-        hint = "Use the account that the connection belongs to, or disconnect it first."
-        raise ClientError(Refusal(code="conflict", detail=detail, hint=hint))
-
-    async def _update(self, connection_id: str, draft: _Draft) -> bool:
+    async def _update(self, target: ConnectionRow, draft: _Draft) -> bool:
+        """Write over the row; False: since it was looked at, it has become another account's, or active."""
+        connection_id = target.id
         # Setting credentials is taking over: a refresh that is under way with the old ones can't write over these.
         return await self._connections.update(
             connection_id,
+            seen={"status": target.status, "unique_id": target.unique_id},
             label=draft.label or connection_id,
             unique_id=draft.unique_id,
             status=Status.ACTIVE,
@@ -270,6 +258,22 @@ class Connecting:
         """Return an id such as `github-7f3k2q`: readable, and not to be guessed by counting."""
         tail = base64.b32encode(self._entropy(5)).decode().lower()[:6]
         return f"{app[:57]}-{tail}"
+
+
+def _raise_if_anothers(draft: _Draft, standing: ConnectionRow | None) -> None:
+    """Refuse another account than the one whose connection is to be authorised again.
+
+    Programs hold the right to use the connection's id: they would go on under somebody else's name, unnoticed.
+    """
+    if standing is None or standing.status is Status.DISCONNECTED:
+        return
+    if draft.unique_id is None or standing.unique_id in (None, draft.unique_id):
+        return
+    detail = (
+        f"This is another account, {draft.label or 'without a name'}, than that of {standing.id}: {standing.label}."
+    )
+    hint = "Use the account that the connection belongs to, or disconnect it first."
+    raise ClientError(Refusal(code="conflict", detail=detail, hint=hint))
 
 
 def _names(policy: Policy, context: Context) -> tuple[str, str | None]:

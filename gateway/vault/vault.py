@@ -257,13 +257,18 @@ class Vault:
 
     async def disconnect(self, connection_id: str, *, actor: str) -> None:
         """End a connection: here at once, at the provider in the background. Raises `ClientError` (`not_found`)."""
-        row = await self._row(connection_id)
-        told = self._chronicle.tell("connection.disconnected", actor=actor, app=row.app, connection=row.id)
 
         async def work() -> None:
+            while not await sealed_anew(end):
+                pass  # its tokens were replaced in between: the new ones are those to be revoked
+
+        async def end() -> bool:
+            row = await self._row(connection_id)
+            told = self._chronicle.tell("connection.disconnected", actor=actor, app=row.app, connection=row.id)
             revocation = self._revocation(row, actor)
-            await self._store.connections.update(
+            ended = await self._store.connections.update(
                 connection_id,
+                seen={"token_version": row.token_version},
                 status=Status.DISCONNECTED,
                 reason=None,
                 credentials=None,
@@ -274,12 +279,14 @@ class Vault:
                 updated_at=self._clock(),
                 alongside=told if revocation is None else (*told, revocation),
             )
-            self._lives.forget(connection_id)
-            self._renewals.wake(connection_id)
-            if revocation is not None:
-                self._partings.begin(revocation)
+            if ended:
+                self._lives.forget(connection_id)
+                self._renewals.wake(connection_id)
+                if revocation is not None:
+                    self._partings.begin(revocation)
+            return ended
 
-        await self._finish(sealed_anew(work))
+        await self._finish(work())
 
     async def open_fields(self, connection_id: str) -> dict[str, str]:
         """Return what was filled in for a connection, without its secrets; empty where there is no such connection."""

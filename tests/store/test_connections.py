@@ -51,6 +51,19 @@ async def test_an_update_sets_what_it_names_and_nothing_else(store: Store):
     assert await store.connections.get("crm-ann") == a_connection(label="Ann B.", updated_at=1100.0)
 
 
+async def test_an_update_of_what_is_another_by_now_changes_nothing(store: Store):
+    row = a_connection("a", unique_id=None)
+    await store.connections.insert(row)
+    for seen, change in (
+        ({"token_version": row.token_version}, {"credentials": row.credentials}),
+        ({"status": Status.ACTIVE, "unique_id": None}, {"unique_id": "u"}),
+    ):
+        assert await store.connections.update("a", seen=seen, **change)
+        after = await store.connections.get("a")
+        assert not await store.connections.update("a", seen=seen, label="late")
+        assert await store.connections.get("a") == after
+
+
 async def test_an_update_of_an_unknown_connection_says_so(store: Store):
     assert not await store.connections.update("nobody", label="x")
     assert await store.changes.since(0) == []

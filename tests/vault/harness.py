@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.load import load
 from gateway.policy.model import Policy
 from gateway.store import Store
+from gateway.store.connections import Connections
 from gateway.vault import Vault
 
 NOW = 1_700_000_000.0
@@ -203,6 +204,20 @@ class House:
                 yield vault
             finally:
                 await vault.close()
+
+
+class Overtaken(Connections):
+    """Connections whose first update comes too late: `first` is done just before it."""
+
+    def __init__(self, store: Store, first: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(store.database)
+        self._first: Callable[[], Awaitable[object]] | None = first
+
+    async def update(self, connection_id: str, **values: Any) -> bool:
+        first, self._first = self._first, None
+        if first is not None:
+            await first()
+        return await super().update(connection_id, **values)
 
 
 async def events(vault: Vault, kind: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from tests.vault.harness import (
     CLIENT_CREDENTIALS,
     ENVIRON,
     House,
+    Overtaken,
     as_json,
     authorization,
     events,
@@ -195,6 +196,27 @@ async def test_another_account_is_not_put_behind_an_id_that_programs_use(house: 
     assert "Jane Roe" in refusal.detail
     assert "c: John Doe" in refusal.detail
     assert await vault._store.connections.get("c") == before.row
+
+
+async def test_of_two_accounts_that_are_put_behind_a_free_id_at_once_the_first_has_it(
+    house: House, vault: Vault
+) -> None:
+    """It is free while the second looks; by the time it writes, programs use it in the first one's name."""
+    await vault.connect("example", connection_id="c", fields=CLIENT, actor="ann")
+    await vault.disconnect("c", actor="ann")
+
+    async def first() -> None:
+        house.provider.me = as_json(200, id="u2", name="Jane Roe")
+        async with house.vault() as other:
+            await other.connect("example", connection_id="c", fields=CLIENT, actor="jane")
+
+    vault._connecting._connections = Overtaken(vault._store, first)
+    house.provider.me = as_json(200, id="u3", name="Eve")
+    refusal = await refused(vault.connect("example", connection_id="c", fields=CLIENT, actor="eve"))
+    assert (refusal.code, "c: Jane Roe" in refusal.detail) == ("conflict", True)
+    row = await vault._store.connections.get("c")
+    assert row is not None
+    assert (row.unique_id, row.label) == ("u2", "Jane Roe")
 
 
 async def test_what_every_request_needs_is_made_once_before_connected_is_said(house: House, vault: Vault) -> None:

@@ -9,7 +9,7 @@ from gateway.errors import ClientError
 from gateway.keyring import Keyring
 from gateway.store.rows import RevocationRow, Status
 from gateway.vault import Vault
-from tests.vault.harness import ANN, CLIENT_CREDENTIALS, NOW, House, as_json, down, events, until
+from tests.vault.harness import ANN, CLIENT_CREDENTIALS, NOW, House, Overtaken, as_json, down, events, until
 
 DOWN = "id.test could not be connected to: refused."
 
@@ -43,6 +43,20 @@ async def test_disconnecting_is_immediate_and_revokes_at_the_provider(house: Hou
     assert await pending(vault) is None
     with pytest.raises(ClientError, match="no connection"):
         await vault.disconnect("c", actor="bob")
+
+
+async def test_tokens_that_came_while_it_was_ended_are_those_that_are_revoked(house: House, vault: Vault) -> None:
+    await vault.connect("legacy", connection_id="c", fields=ANN, actor="ann")
+
+    async def first() -> None:
+        async with house.vault() as other:
+            await other.refresh("c")
+
+    vault._store.connections = Overtaken(vault._store, first)
+    await vault.disconnect("c", actor="bob")
+    await vault.close()
+    assert house.provider.revoked == [{"token": "at-2-secret", "token_type_hint": "access_token"}]
+    assert len(await events(vault, "connection.disconnected")) == 1
 
 
 async def test_a_refresh_token_is_what_is_revoked_where_the_policy_says_so(house: House, vault: Vault) -> None:
