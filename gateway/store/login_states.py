@@ -1,6 +1,6 @@
 """Logins under way at providers: each `state` comes back once, or never."""
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from gateway.store.database import Database
 from gateway.store.rows import LoginStateRow
@@ -21,6 +21,10 @@ class LoginStates:
 
     async def take(self, state_hash: bytes) -> LoginStateRow | None:
         """Take a login out, expired or not; None: unknown, or taken. Of several at once, one gets it."""
+        known = select(login_states.c.state_hash).where(login_states.c.state_hash == state_hash)
+        async with self._database.read() as connection:  # anybody may ask: who made one up doesn't wait for the writers
+            if (await connection.execute(known)).one_or_none() is None:
+                return None
         mine = delete(login_states).where(login_states.c.state_hash == state_hash).returning(*login_states.columns)
         async with self._database.write() as connection:
             row = (await connection.execute(mine)).mappings().one_or_none()

@@ -12,6 +12,7 @@ from gateway.policy.value import render_text
 
 DOTS = "••"
 LONGEST_ID = 200  # characters; a longer identifier is told apart by its hash
+HASHED = "sha256:"
 _EMAIL = re.compile(r"([^@\s]+)@([^@\s]+)")
 
 
@@ -41,8 +42,9 @@ def unique_id_of(policy: Policy, context: Context) -> str | None:
         return None
     seen = len(context.used)
     text = unicodedata.normalize("NFC", render_text(policy.connection.unique_id, context))
-    if len(context.used) > seen or len(text) > LONGEST_ID or not text.isprintable():
-        return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    # What begins as a hash of ours is hashed as well: nobody names their account so that it is another's hash.
+    if len(context.used) > seen or len(text) > LONGEST_ID or not text.isprintable() or text.startswith(HASHED):
+        return HASHED + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return text
 
 

@@ -59,7 +59,7 @@ async def arrive(request: web.Request) -> web.StreamResponse:
     """Take a code or an error out of the query; for an implicit grant, serve the page that reads the fragment."""
     app, query = request.match_info["app"], request.query
     policy = request.app[SERVICES].catalog.get(app)
-    if policy is not None and policy.auth.grant is Grant.IMPLICIT and "error" not in query:
+    if policy is not None and policy.auth.grant is Grant.IMPLICIT and not query.get("error"):
         sessions = request.app[SESSIONS]
         session = sessions.read(request) or sessions.begin(admin=False)
         response = page(request, "fragment.html", session=session, name=policy.name, path=request.path)

@@ -126,9 +126,9 @@ async def _leave(request: web.Request, found: Opened, session: Session, valid: M
 
 async def _standing(request: web.Request, found: Opened) -> dict[str, str]:
     """Return what was filled in when this connection was last authorised."""
-    if found.row.connection is None:
+    if found.standing is None:
         return {}
-    return await request.app[SERVICES].vault.open_fields(found.row.connection)
+    return await request.app[SERVICES].vault.open_fields(found.standing.id)
 
 
 def _closed(request: web.Request, reason: str, problem: Refusal | None = None, *, name: str = "") -> web.StreamResponse:
@@ -144,8 +144,7 @@ async def _form(
     problem: Refusal | None,
     **how: Any,
 ) -> web.StreamResponse:
-    policy, wanted = found.policy, found.row.connection
-    again = None if wanted is None else await request.app[SERVICES].store.connections.get(wanted)
+    policy = found.policy
     login_page = policy.auth.authorize
     return page(
         request,
@@ -165,7 +164,7 @@ async def _form(
         errors=errors,
         problem=problem,
         prefix=PREFIX,
-        again=again,
+        again=found.standing,
         **how,
     )
 

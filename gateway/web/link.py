@@ -18,7 +18,7 @@ from gateway.admin.services import Services
 from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal, UpstreamError
 from gateway.policy.model import Policy
 from gateway.secret import Secret
-from gateway.store.rows import LinkRow
+from gateway.store.rows import ConnectionRow, LinkRow, Status
 from gateway.vault import Connected
 from gateway.web.session import Session
 
@@ -39,6 +39,8 @@ class Opened:
     policy: Policy
     preset: Mapping[str, str]
     outcome: Outcome | None
+    standing: ConnectionRow | None
+    """The connection that is to be authorised again, if there is one."""
 
     @property
     def app(self) -> str:
@@ -71,9 +73,28 @@ async def open_link(request: web.Request, token: str) -> Opened | str:
     policy = services.catalog.get(row.app)
     if policy is None:
         return "The app that this link was for isn't set up any more."
+    standing = None if row.connection is None else await services.store.connections.get(row.connection)
+    if row.used_at is None and (gone := overtaken(row, standing)):
+        return gone
     return Opened(
-        row=row, token=token, policy=policy, preset=preset_fields(services, row), outcome=outcome_of(services, row)
+        row=row,
+        token=token,
+        policy=policy,
+        preset=preset_fields(services, row),
+        outcome=outcome_of(services, row),
+        standing=standing,
     )
+
+
+def overtaken(link: LinkRow, standing: ConnectionRow | None) -> str | None:
+    """Return one sentence on why a link's connection is no longer what the link was made for; None: it is."""
+    if standing is None:
+        return None
+    if standing.app != link.app:
+        return "The connection that this link was for belongs to another app by now."
+    if standing.status is Status.DISCONNECTED and standing.updated_at > link.created_at:
+        return "The connection that this link was for was ended after the link was made."
+    return None
 
 
 async def attempt(
@@ -94,6 +115,10 @@ async def attempt(
         await _other_to_end(services, link.token_hash)
         return None
     by = hash_of(session).hex()
+    standing = None if row.connection is None else await services.store.connections.get(row.connection)
+    if gone := overtaken(row, standing):
+        await end_claim(services, row, Outcome(session=by, problem=gone))
+        return Refusal(code="conflict", detail=gone, hint="Ask whoever sent the link for a new one.")
     try:
         done = await work()
     except (ClientError, PolicyError, UpstreamError, AuthorizationServerError) as error:

@@ -168,3 +168,9 @@ async def test_a_data_key_is_added_once_and_may_be_replaced(store: Store):
     assert await store.keys.all() == (replace(one, retired_at=3.0), two)
     await store.keys.remove((1, 2))
     assert await store.keys.all() == (two,)
+
+
+async def test_a_login_that_nobody_began_is_found_missing_without_waiting_for_the_writers(store: Store):
+    """Anybody may bring a state, as often as they like."""
+    async with store.database.write(), asyncio.timeout(5):
+        assert await store.logins.take(b"made up") is None

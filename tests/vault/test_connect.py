@@ -172,6 +172,15 @@ async def test_a_token_endpoint_that_refuses_is_shown_in_its_own_words(house: Ho
     assert await vault._store.connections.count() == 0
 
 
+async def test_nobody_names_their_account_as_the_hash_of_another(house: House, vault: Vault) -> None:
+    """A long identifier is kept as its hash, which whoever knows the identifier can reckon."""
+    house.provider.me = as_json(200, id="u" * 201, name="Ann")
+    ann = await vault.connect("example", fields=CLIENT, actor="ann")
+    house.provider.me = as_json(200, id=ann.row.unique_id, name="Eve")
+    eve = await vault.connect("example", fields=CLIENT, actor="eve")
+    assert (eve.created, eve.row.id != ann.row.id) == (True, True)
+
+
 async def test_a_missing_account_identifier_is_the_policys_fault_and_makes_no_second_connection(
     house: House, vault: Vault
 ) -> None:

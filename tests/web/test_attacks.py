@@ -281,9 +281,11 @@ async def test_a_verifier_that_isnt_the_challenges(home, ann):
 # Implicit.
 
 
-async def test_a_token_in_the_query_is_never_taken(home, ann):
+@pytest.mark.parametrize("beside", [{}, {"error": ""}])
+async def test_a_token_in_the_query_is_never_taken(home, ann, beside):
+    """Queries are in logs; an error that is none makes it no other kind of answer."""
     asked = await ann.leave(await home.link("implicit"))
-    params = {"access_token": "at-stolen", "state": asked["state"]}
+    params = {"access_token": "at-stolen", "state": asked["state"], **beside}
     page = await ann.get(f"/oauth/callback/implicit?{urlencode(params)}")
     assert page.status == 200
     assert "at-stolen" not in page.text

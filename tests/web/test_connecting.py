@@ -109,6 +109,29 @@ async def test_another_account_doesnt_take_over_a_connection_that_is_to_be_autho
     assert "Connected as Eve Elm" in (await ann.login("code", path)).text
 
 
+@pytest.mark.parametrize("when", ["before it is opened", "while its login is under way"])
+async def test_a_link_does_not_bring_back_what_was_ended_after_it_was_made(home, ann, when):
+    """It may be in anybody's hands by then, and whoever may use the connection would go on with it."""
+    await ann.login("code", await home.link("code", id="crm-ann"), region="eu")
+    home.gateway.now -= 1  # the vault's clock stands still
+    path = await home.link("code", id="crm-ann")
+    home.gateway.now += 1
+    asked = await ann.leave(path, region="eu") if when == "while its login is under way" else None
+    await home.gateway.vault.disconnect("crm-ann", actor="admin")
+    page = await (ann.get(path) if asked is None else ann.come_back("code", code=CODE, state=asked["state"]))
+    assert page.status == 410
+    assert "was ended after the link was made" in page.text
+    assert (await the_row(home)).status is Status.DISCONNECTED
+    assert "Connected as Ann Ash" in (await ann.login("code", await home.link("code", id="crm-ann"), region="eu")).text
+
+
+async def test_a_link_shows_nothing_of_another_apps_connection_that_took_its_id(home, ann):
+    path = await home.link("code", id="crm-ann")
+    await ann.login("plain", await home.link("plain", id="crm-ann"), region="eu")
+    page = await ann.get(path)
+    assert (page.status, "belongs to another app by now" in page.text) == (410, True)
+
+
 async def test_the_providers_words_are_shown_with_a_way_to_try_again_and_what_was_typed(home, ann):
     path = await home.link("code")
     asked = await ann.leave(path, region="eu")
