@@ -1,4 +1,4 @@
-"""How many wrong secrets an address may still show: a bucket for each, bounded in memory.
+"""How many wrong secrets an address may still show, or how often a thing may be tried: a bucket for each, bounded.
 
 A bucket holds `BURST` tries, and gets one back each `EVERY` seconds. An IPv6 host chooses among the addresses of its
 /64 as it likes, so those share one (RFC 4291 §2.5.4). The clock is an argument, in seconds; it may be set back.
@@ -17,20 +17,24 @@ _HOST_BITS = 64
 
 
 class Attempts:
-    """The buckets of all addresses. For each only the moment is kept at which it is full again."""
+    """The buckets of all addresses. For each only the moment is kept at which it is full again.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `group` says what shares a bucket, where it isn't addresses that try.
+    """
+
+    def __init__(self, clock: Callable[[], float], group: Callable[[str | None], str] | None = None) -> None:
         self._clock = clock
+        self._group = group or network_of
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def wait(self, address: str | None) -> int:
         """Return whole seconds until the address may try again, 0 where it may now."""
-        over = self._owed(network_of(address), self._clock()) - (BURST - 1) * EVERY
+        over = self._owed(self._group(address), self._clock()) - (BURST - 1) * EVERY
         return math.ceil(over) if over > 0 else 0
 
     def failed(self, address: str | None) -> None:
         """Take a try from the address's bucket."""
-        network, now = network_of(address), self._clock()
+        network, now = self._group(address), self._clock()
         self._full_at[network] = now + self._owed(network, now) + EVERY
         self._full_at.move_to_end(network)
         if len(self._full_at) > MOST:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from gateway.admin.dispatch import ORIGIN, SERVICES
 from gateway.admin.links import redirect_url
+from gateway.attempts import Attempts
 from gateway.errors import GatewayError, Refusal, StoreError
 from gateway.policy.fields import validate_fields
 from gateway.policy.model import Field, Policy
@@ -24,6 +25,8 @@ from gateway.web.link import ACTOR, Opened, attempt, open_link, sorted_out
 from gateway.web.render import SESSIONS, page, see_other
 from gateway.web.session import Session
 
+TRIES = web.AppKey("tries", Attempts)
+"""By a link's hash: each try is kept for ten minutes, or asks the provider whether a password is right."""
 PREFIX = "field."
 """Before a field's name in the form, so that no field of a policy can meet a name of ours."""
 _GONE = 410
@@ -76,6 +79,15 @@ async def connect(request: web.Request) -> web.StreamResponse:
     valid, errors = validate_fields(found.policy, given)
     if errors:
         return await _form(request, found, typed=typed, errors=errors, problem=None, status=422)
+    tries, link = request.app[TRIES], found.row.token_hash.hex()
+    if wait := tries.wait(link):
+        detail = f"This link was tried too often. Wait {wait} s, then try again."
+        problem = Refusal(code="rate_limited", detail=detail, retry_after=wait)
+        shown = {name: value for name, value in typed.items() if name not in found.preset}
+        response = await _form(request, found, typed=shown, errors={}, problem=problem, status=problem.status)
+        response.headers["Retry-After"] = str(wait)
+        return response
+    tries.failed(link)
     if found.by_login:
         return await _leave(request, found, session, valid)
     return await _connect(request, found, session, given)

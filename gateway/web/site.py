@@ -37,6 +37,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app[PAGES] = Pages()
     app[CONTENT_SECONDS] = bounds.content
     app[ATTEMPTS] = Attempts(services.clock)
+    app[connect.TRIES] = Attempts(services.clock, group=str)
     app[SECURE] = secure
     app.on_response_prepare.append(_headers)
     app.router.add_get("/healthz", health.healthz)

@@ -379,6 +379,32 @@ async def test_a_used_an_expired_and_a_foreign_link(home, ann):
         assert "Ask whoever sent it for a new one." in page.text
 
 
+@pytest.mark.parametrize(("app", "fields"), [("code", {"region": "eu"}), ("machine", {"client_id": "a"})])
+async def test_a_link_is_no_way_to_fill_the_store_or_to_guess_at_the_provider(home, app, fields):
+    """Ten tries at once, then one each six seconds, for each link and not for each browser."""
+    home.provider.me = (401, {})
+    path = await home.link(app)
+    sent = {f"field.{name}": value for name, value in (fields | {"client_secret": "wrong"}).items()}
+    if app == "code":
+        del sent["field.client_secret"]
+
+    async def tried() -> int:
+        async with home.browser() as browser:
+            answer = await browser.post(path, {"form_token": form_token(await browser.get(path))} | sent)
+            if answer.status == 429:
+                assert "tried too often. Wait 6 s" in answer.text
+                assert answer.headers["Retry-After"] == "6"
+        return answer.status
+
+    statuses = [await tried() for _ in range(11)]
+    assert (429 in statuses[:10], statuses[10]) == (False, 429)
+    home.gateway.now += 6
+    assert [await tried(), await tried()] == [statuses[0], 429]
+    async with home.store.database.read() as connection:
+        kept = (await connection.exec_driver_sql("SELECT count(*) FROM login_states")).scalar_one()
+    assert kept + len(home.provider.tested) <= 11
+
+
 # The log.
 
 
