@@ -76,7 +76,11 @@ def _require_place(path: Path, what: str) -> None:
         detail = f"{path}: {what} is behind a symbolic link of another user"
         raise _refused(detail, "Name the file itself.")
     for directory in {path.absolute().parent, path.resolve().parent}:
-        mode = directory.stat().st_mode
+        found = directory.stat()
+        if not _is_ours(found):
+            detail = f"{directory}: it belongs to another user ({found.st_uid}), who can exchange {what}"
+            raise _refused(detail, f"Move it, or run: chown {os.geteuid()} {directory}")
+        mode = found.st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             detail = f"{directory}: every user can put other files there, in the place of {what} too"
             raise _refused(detail, f"Run: chmod o-w {directory}")

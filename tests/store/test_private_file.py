@@ -71,6 +71,13 @@ def test_a_link_of_another_user_is_refused_wherever_it_leads(path: Path, tmp_pat
     assert "the key is behind a symbolic link of another user. Name the file itself." in refusal(link)
 
 
+@NEEDS_ROOT
+def test_a_directory_of_another_user_is_refused_though_the_file_is_ours(path: Path):
+    """Whoever owns it can exchange what is in it, for instance for the key of before."""
+    os.chown(path.parent, SOMEBODY, -1)
+    assert f"{path.parent}: it belongs to another user ({SOMEBODY})" in refusal(path)
+
+
 def test_a_directory_in_which_everybody_may_exchange_it_is_refused_and_a_sticky_one_is_not(path: Path, tmp_path: Path):
     """Of the file as of a link that leads to it: either decides what is read."""
     link = tmp_path / "links" / "link"
