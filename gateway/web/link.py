@@ -39,7 +39,7 @@ class Opened:
     policy: Policy
     preset: Mapping[str, str]
     outcome: Outcome | None
-    standing: ConnectionRow | None
+    standing: ConnectionRow | None = None
     """The connection that is to be authorised again, if there is one."""
 
     @property
