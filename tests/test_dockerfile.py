@@ -211,6 +211,6 @@ def test_the_health_check_asks_the_web_listener_for_a_route_that_exists() -> Non
     asked = re.search(r"HTTPConnection\('127\.0\.0\.1', (\d+), .*request\('GET', '([^']+)'\)", code)
     assert asked is not None
     assert asked[1] == environment()["GATEWAY_WEB__LISTEN"].rpartition(":")[2]
-    services: Any = SimpleNamespace(settings=Settings(), clock=lambda: 0.0)
+    services: Any = SimpleNamespace(settings=Settings(), clock=lambda: 0.0, store=SimpleNamespace(meta=None))
     routes = site(services, Secret("admin-token"), Secret("seed"), [""], Bounds()).router.resources()
     assert asked[2] in {route.canonical for route in routes}

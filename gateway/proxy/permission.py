@@ -9,7 +9,6 @@ from gateway.policy.match import Decision, Denied
 from gateway.proxy.admission import Admission
 from gateway.proxy.entrances import Route
 from gateway.proxy.services import Services
-from gateway.store import Status
 from gateway.vault import Live
 
 
@@ -56,7 +55,7 @@ class Permission:
     def _allowed_by(self, live: Live) -> bool:
         if live is self._seen:
             return True
-        if live.status is Status.DISCONNECTED or isinstance(decide(live, self._head, self._target), Denied):
+        if live.refusal is not None or isinstance(decide(live, self._head, self._target), Denied):
             return False
         self._seen = live
         return True

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.policy.match import Matcher
+from gateway.errors import Refusal
 from gateway.store.rows import Status
 from tests.proxy.harness import Caller, Gateway
 
@@ -14,11 +15,12 @@ UPGRADE = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
 
+NEEDED = Refusal(code="reauthorization_required", detail="The provider no longer takes it.")
 TAKEN_AWAY: dict[str, Callable[[Gateway], object]] = {
     "client revoked": lambda gateway: gateway.access.revoke(),
     "connection gone": lambda gateway: gateway.vault.lives.clear(),
     "connection gone, not loaded": lambda gateway: (gateway.vault.unloaded.add("crm-ann"), gateway.vault.lives.clear()),
-    "connection disconnected": lambda gateway: gateway.connect(status=Status.DISCONNECTED),
+    "a person is needed": lambda gateway: gateway.connect(status=Status.NEEDS_REAUTHORIZATION, refusal=NEEDED),
     "policy narrower": lambda gateway: gateway.connect(gateway.policy(allow='deny = ["127.0.0.1/v1"]')),
     "policy narrower, not loaded": lambda gateway: (
         gateway.connect(gateway.policy(allow='deny = ["127.0.0.1/v1"]')),
@@ -139,9 +141,8 @@ async def test_a_new_token_comes_with_the_policy_of_now(gateway: Gateway, caller
         lambda gateway: gateway.connect(secret="tok_another1"),
         lambda gateway: gateway.connect(gateway.policy(allow='deny = ["127.0.0.1/v2"]')),
         lambda gateway: gateway.vault.unloaded.add("crm-ann"),
-        lambda gateway: gateway.connect(status=Status.NEEDS_REAUTHORIZATION),
     ],
-    ids=["new token", "policy that still allows it", "not loaded", "credentials refused"],
+    ids=["new token", "policy that still allows it", "not loaded"],
 )
 async def test_it_goes_on_where_it_still_may(
     gateway: Gateway, caller: Caller, change: Callable[[Gateway], object]
