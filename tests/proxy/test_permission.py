@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.policy.match import Matcher
 from gateway.errors import Refusal
+from gateway.policy.match import Matcher
 from gateway.store.rows import Status
 from tests.proxy.harness import Caller, Gateway
 
