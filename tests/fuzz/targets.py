@@ -176,10 +176,16 @@ def check_target(target: Target, text: str) -> None:
     assert text.endswith(tail) or (plain.path == "" and text.endswith(tail.removeprefix("/"))), (text, tail)
     decision = MATCHER.decide("GET", target)
     sent = _may_be_sent(target)
-    assert isinstance(decision, Allowed) == (sent is not None), (target.url, decision)
+    # Denied is also what only the most forgiving servers take for a denied path: a blank or a dot at a name's end,
+    # what looks like its letters. No plain path is denied for that.
+    assert sent is not None or not isinstance(decision, Allowed), (target.url, decision)
+    assert sent is None or isinstance(decision, Allowed) or not _PLAIN.fullmatch(target.path), (target.url, decision)
     if isinstance(decision, Allowed):
         assert str(decision.target.origin) == sent
         assert decision.target.path_and_query == target.path_and_query
+
+
+_PLAIN = re.compile(r"(?:/(?:[\w~-]+(?:\.[\w~-]+)*)?)*", re.ASCII)
 
 
 def _may_be_sent(target: Target) -> str | None:
@@ -262,6 +268,7 @@ SEEDS = (
     b"\0http://OK.test.:8080/a%2Fb",
     b"\0https://a.b.ok.test/pub/x;y",
     b"\0https://ok.test/v1/Admin%2f;x",
+    b"\4/v1/Admin.",
     b"\0http://u:p@ok.test\\@evil/",
     b"\0http://[2001:db8::1]/",
     b"\0http://0x7f.1/",
