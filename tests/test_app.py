@@ -1,5 +1,6 @@
 """The composition root: what a start makes, what it refuses and leaves untouched, and how a server ends."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import open_gateway
-from gateway.app.chores import row_of
+from gateway.app.chores import hear_of_changes, row_of
 from gateway.app.master import create_master_file, read_master_key
 from gateway.app.serving import require_free
 from gateway.app.workers import without_settings
@@ -359,3 +360,32 @@ def test_the_json_log_is_json_from_the_first_line_on(tmp_path: Path) -> None:
         assert server.stop() == 0
     lines = [json.loads(line) for line in server.err.read_text().splitlines()]
     assert "gateway.ready" in {line["event"] for line in lines}
+
+
+async def test_a_change_that_cannot_be_taken_up_keeps_none_of_the_later_ones_from_being_heard(tmp_path: Path) -> None:
+    """Else a process would go on admitting whoever was revoked after it."""
+    settings = Settings(data_dir=tmp_path / "data", policies_dir=tmp_path / "policies")
+    async with open_gateway(settings) as gateway:
+        reload, heard = gateway.access.reload, asyncio.Event()
+
+        async def broken() -> None:
+            gateway.access.reload = again  # type: ignore[method-assign]
+            raise LookupError("nothing that anybody thought of")
+
+        async def again() -> None:
+            await reload()
+            heard.set()
+
+        gateway.access.reload = broken  # type: ignore[method-assign]
+        after = await gateway.store.changes.latest()
+        hearing = asyncio.create_task(hear_of_changes(gateway, after=after))
+        try:
+            async with asyncio.timeout(10):
+                await gateway.access.create("one", ["x"])
+                while gateway.access.reload is not again:  # noqa: ASYNC110 - the change feed has no event of its own
+                    await asyncio.sleep(0.01)
+                await gateway.access.create("two", ["x"])
+                await heard.wait()
+        finally:
+            hearing.cancel()
+        assert not hearing.done()

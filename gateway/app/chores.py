@@ -22,14 +22,25 @@ log = structlog.get_logger()
 
 
 async def hear_of_changes(gateway: Gateway, *, after: int) -> None:
-    """Pass every change of the store behind `after` on to who caches it."""
+    """Pass every change of the store behind `after` on to who caches it.
+
+    One that can't be taken up is told, and the next is heard all the same: a revocation may be among them.
+    """
 
     async def changed(kind: str, key: str) -> None:
+        gateway.vault.forget(kind, key)
+        try:
+            await read_again(kind)
+        except StoreError:
+            raise  # it is away: the change is told once more when it is back
+        except Exception:
+            log.exception("change.not_taken_up", kind=kind, key=key)
+
+    async def read_again(kind: str) -> None:
         if kind in {"client", "everything"}:
             await gateway.access.reload()
         if kind in {"key", "everything"}:
             await gateway.store.database.learn()
-        gateway.vault.forget(kind, key)
 
     def away(error: StoreError) -> None:
         log.warning("store.away", detail=error.refusal.detail)
