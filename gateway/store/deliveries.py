@@ -28,9 +28,10 @@ class Deliveries:
         """Return up to `limit` that are due, and put them off `until` then: whoever claims sends."""
         due = deliveries.c.next_try_at <= now
         first = select(deliveries.c.id).where(due, _first()).order_by(deliveries.c.next_try_at).limit(limit)
+        once = first.with_for_update(skip_locked=True).cte("first")  # as in `Due.claim`
         mine = (
             update(deliveries)
-            .where(deliveries.c.id.in_(first.with_for_update(skip_locked=True).scalar_subquery()), due)
+            .where(deliveries.c.id.in_(select(once.c.id)), due)
             .values(next_try_at=until)
             .returning(*deliveries.columns)
         )

@@ -37,10 +37,11 @@ class Due:
             .order_by(connections.c.renew_at)
             .limit(limit)
             .with_for_update(skip_locked=True)  # PostgreSQL: two servers claim different ones; SQLite has one writer
+            .cte("first")  # a subquery could be gone through again for each row, and pass the limit
         )
         mine = (
             update(connections)
-            .where(connections.c.id.in_(first.scalar_subquery()), *due)
+            .where(connections.c.id.in_(select(first.c.id)), *due)
             .values(renew_at=until)
             .returning(*connections.columns)
         )

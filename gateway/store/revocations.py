@@ -38,9 +38,10 @@ class Revocations:
         """Return up to `limit` that are due, and put them off `until` then."""
         due = revocations.c.next_try_at <= now
         first = select(revocations.c.id).where(due).order_by(revocations.c.next_try_at).limit(limit)
+        once = first.with_for_update(skip_locked=True).cte("first")  # as in `Due.claim`
         mine = (
             update(revocations)
-            .where(revocations.c.id.in_(first.with_for_update(skip_locked=True).scalar_subquery()), due)
+            .where(revocations.c.id.in_(select(once.c.id)), due)
             .values(next_try_at=until)
             .returning(*revocations.columns)
         )
