@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _RESET = struct.pack("ii", 1, 0)  # linger for no time: close(2) resets
 _LINGER = 2.0  # seconds that a caller may go on sending what nobody reads, so that it sees the answer and no reset
 _PREPARING = 120.0  # seconds for all that comes before a request is sent: a load, a refresh, a new connection
+_LEFT: int = getattr(select, "POLLRDHUP", 0)  # Linux's; elsewhere only who is gone both ways is seen at once
 _MAX_WAITING = 64  # pipelined requests that wait their turn
 
 
@@ -513,7 +514,7 @@ def _has_left(wire: "Wire | None") -> bool:
         return False
     ends = select.poll()
     try:
-        ends.register(wire.get_extra_info("socket"), select.POLLRDHUP)
+        ends.register(wire.get_extra_info("socket"), _LEFT)
         return bool(ends.poll(0))
     except (OSError, ValueError):  # it is closed on our side already
         return False
