@@ -323,10 +323,25 @@ async def test_a_rotation_that_was_stopped_is_gone_on_with_and_makes_no_other_ke
     assert await SealedValues(store.database).count() == {2: 3}
 
 
+def meeting(run: Rotation, barrier: asyncio.Barrier) -> Rotation:
+    """Let a rotation wait, once it has begun, until the others have begun too."""
+    begin = run._begin
+
+    async def begin_and_wait():
+        begun = await begin()
+        await barrier.wait()
+        return begun
+
+    run._begin = begin_and_wait
+    return run
+
+
 async def test_two_rotations_at_once_make_one_key(store, ring, other):
     for number in range(BATCH * 2):
         await store.connections.insert(a_sealed(ring, f"c{number:04}"))
-    done = await asyncio.gather((await rotation(other)).run(), (await rotation(store)).run())
+    barrier = asyncio.Barrier(2)
+    runs = [meeting(await rotation(opened), barrier).run() for opened in (other, store)]
+    done = await asyncio.gather(*runs)
     assert [one.key for one in done] == [2, 2]
     assert sorted(one.resumed for one in done) == [False, True]
     assert await SealedValues(store.database).count() == {2: BATCH * 4 + 1}
