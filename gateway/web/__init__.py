@@ -9,7 +9,9 @@
     session     who is at the other end: signed cookies and the tokens that forms carry
     ended       sessions that were signed out, at whichever server
     forms       reading a form, and checking that it came from a page of ours
-    render      pages from templates, error pages included
+    text, times     every word of the pages (english.toml), and times as people read them
+    render      pages from templates, error pages included; `templates/macros.html` has what they are made of
+    admin       pages for a signed-in administrator alone
     signin, overview, connect     the pages
 
 Nothing proxied is ever served here, and nothing here is reachable through the proxy listener.

@@ -31,6 +31,7 @@ from gateway.web.forms import read_form
 from gateway.web.link import ACTOR, attempt, path_of
 from gateway.web.login import Login, Refused, take
 from gateway.web.render import SESSIONS, page, see_other
+from gateway.web.text import plain
 
 REFUSED = "/oauth/refused"
 # As on every page, and one script of ours besides; it can load and send nothing.
@@ -42,15 +43,6 @@ _PARAMETERS = 100
 _SINGLE = frozenset({"state", "code", "iss", "error", "error_description", "access_token"})
 _TOLD = frozenset({Refused.EXPIRED, Refused.OTHER_BROWSER, Refused.OTHER_APP})
 """What the log is told of: it takes a state that was begun here, once. The rest anybody could fill it with."""
-_WORDS = {
-    Refused.MISSING: "The answer names no sign-in that was begun here.",
-    Refused.UNKNOWN: "This sign-in was finished already, or it was never begun here.",
-    Refused.EXPIRED: "This sign-in took more than ten minutes.",
-    Refused.OTHER_BROWSER: "This sign-in was begun in another browser, or at another address of this gateway. "
-    "Whoever begins it has to finish it.",
-    Refused.OTHER_APP: "This answer came to the address of another app than the one the sign-in was for.",
-    Refused.UNREADABLE: "The answer could not be read.",
-}
 
 log = structlog.get_logger("gateway.web")
 
@@ -88,7 +80,7 @@ async def show_refused(request: web.Request) -> web.StreamResponse:
         why = Refused(request.match_info["why"])
     except ValueError:
         raise web.HTTPNotFound from None
-    return page(request, "login_refused.html", status=400, reason=_WORDS[why])
+    return page(request, "login_refused.html", status=400, reason=plain(f"login_refused.{why}"))
 
 
 async def _finish(request: web.Request, app: str, pairs: Iterable[tuple[str, str]]) -> web.StreamResponse:

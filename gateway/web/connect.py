@@ -24,6 +24,7 @@ from gateway.web.forms import read_form
 from gateway.web.link import ACTOR, Opened, attempt, open_link, sorted_out
 from gateway.web.render import SESSIONS, page, see_other
 from gateway.web.session import Session
+from gateway.web.text import has, plain
 
 TRIES = web.AppKey("tries", Attempts)
 """By a link's hash: each try is kept for ten minutes, or asks the provider whether a password is right."""
@@ -31,11 +32,6 @@ PREFIX = "field."
 """Before a field's name in the form, so that no field of a policy can meet a name of ours."""
 _GONE = 410
 _VALUE = re.compile(r"\{\{.*?\}\}")
-_ASKERS = {
-    "admin-api": "a program of this gateway's administrator",
-    "admin-page": "this gateway's administrator",
-    "cli": "this gateway's administrator, from the command line",
-}
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -48,7 +44,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     outcome = found.outcome_for(session)
     if found.row.used_at is not None:
         if outcome is None:
-            return _closed(request, "This link was used already: each connects one account, once.")
+            return _closed(request, plain("link_closed.used"))
         return page(
             request,
             "connected.html",
@@ -59,7 +55,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         )
     problem = None if outcome is None else Refusal(code="invalid", detail=outcome.problem, hint=outcome.hint or None)
     if found.row.expires_at <= request.app[SERVICES].clock():
-        return _closed(request, "This link has expired.", problem, name=found.policy.name)
+        return _closed(request, plain("link_closed.expired"), problem, name=found.policy.name)
     typed = await _standing(request, found) | (dict(outcome.typed) if outcome else {})
     return await _form(
         request, found, session=session or sessions.begin(admin=False), typed=typed, errors={}, problem=problem
@@ -81,7 +77,7 @@ async def connect(request: web.Request) -> web.StreamResponse:
         return await _form(request, found, typed=typed, errors=errors, problem=None, status=422)
     tries, link = request.app[TRIES], found.row.token_hash.hex()
     if wait := tries.wait(link):
-        detail = f"This link was tried too often. Wait {wait} s, then try again."
+        detail = plain("connect.tried_too_often", wait=wait)
         problem = Refusal(code="rate_limited", detail=detail, retry_after=wait)
         shown = {name: value for name, value in typed.items() if name not in found.preset}
         response = await _form(request, found, typed=shown, errors={}, problem=problem, status=problem.status)
@@ -163,7 +159,7 @@ async def _form(
         "connect.html",
         name=policy.name,
         by_login=found.by_login,
-        asker=_ASKERS.get(found.row.created_by, found.row.created_by),
+        asker=_asker(found.row.created_by),
         scopes=[] if login_page is None else [(one, login_page.scope_words.get(one)) for one in login_page.scopes],
         reach=dict.fromkeys(_host(url) for url in policy.allow.urls),
         login_host="" if login_page is None else _host(login_page.url),
@@ -179,6 +175,12 @@ async def _form(
         again=found.standing,
         **how,
     )
+
+
+def _asker(created_by: str) -> str:
+    """Return who made a link, in words a stranger understands."""
+    key = f"connect.asker.{created_by}"
+    return plain(key) if has(key) else created_by
 
 
 def _host(url: str) -> str:

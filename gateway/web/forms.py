@@ -12,17 +12,21 @@ from gateway.web.session import Session, Sessions
 TOKEN_NAME = "form_token"  # noqa: S105 - the name of an input
 LIMIT = 262_144
 """Bytes: more than any form of ours has, less than would hold the listener up."""
-_FIELDS = 200
+_FIELDS = 2_000
 _OWN = frozenset({"same-origin", "none"})
 
 
-async def read_form(request: web.Request, sessions: Sessions) -> tuple[Session, Mapping[str, str]]:
+async def read_form(
+    request: web.Request, sessions: Sessions, *, limit: int = LIMIT
+) -> tuple[Session, Mapping[str, str]]:
     """Return the session and the form's values. Raises `ClientError` unless a page of this session sent it.
+
+    It may have `limit` bytes.
 
     Three things say so, and all must: the SameSite cookie, the token inside the form, and, from browsers that send it,
     Sec-Fetch-Site. Origin says nothing here: our Referrer-Policy makes browsers send `null`.
     """
-    values = await _values(request)
+    values = await _values(request, limit)
     session = sessions.read(request)
     if request.headers.get("Sec-Fetch-Site", "none") not in _OWN or session is None:
         raise _foreign()
@@ -31,10 +35,10 @@ async def read_form(request: web.Request, sessions: Sessions) -> tuple[Session, 
     return session, values
 
 
-async def _values(request: web.Request) -> dict[str, str]:
+async def _values(request: web.Request, limit: int) -> dict[str, str]:
     if request.content_type != "application/x-www-form-urlencoded":
         raise ClientError(Refusal(code="request_rejected", status=415, detail="This place takes the form of its page."))
-    raw = await read_content(request, most=LIMIT)
+    raw = await read_content(request, most=limit)
     try:
         text = raw.decode("ascii")
         pairs = parse_qsl(

@@ -21,6 +21,7 @@ from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, LinkRow, Status
 from gateway.vault import Connected
 from gateway.web.session import Session
+from gateway.web.text import plain
 
 ACTOR = "connect-link"
 LOOK_AGAIN = 0.25
@@ -69,10 +70,10 @@ async def open_link(request: web.Request, token: str) -> Opened | str:
     services = request.app[SERVICES]
     row = await find_link(services, token)
     if row is None:
-        return "This link isn't one of ours, or a part of it is missing."
+        return plain("link_closed.unknown")
     policy = services.catalog.get(row.app)
     if policy is None:
-        return "The app that this link was for isn't set up any more."
+        return plain("link_closed.no_app")
     standing = None if row.connection is None else await services.store.connections.get(row.connection)
     if row.used_at is None and (gone := overtaken(row, standing)):
         return gone
@@ -91,9 +92,9 @@ def overtaken(link: LinkRow, standing: ConnectionRow | None) -> str | None:
     if standing is None:
         return None
     if standing.app != link.app:
-        return "The connection that this link was for belongs to another app by now."
+        return plain("link_closed.other_app")
     if standing.status is Status.DISCONNECTED and standing.updated_at > link.created_at:
-        return "The connection that this link was for was ended after the link was made."
+        return plain("link_closed.ended")
     return None
 
 

@@ -7,13 +7,27 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.admin.answers import REQUEST_ID, problem_response
+from gateway.admin.dispatch import SERVICES
 from gateway.errors import PROBLEMS, Refusal
 from gateway.web.forms import TOKEN_NAME
+from gateway.web.headers import POLICY
 from gateway.web.session import Session, Sessions
+from gateway.web.text import has, plain, t
+from gateway.web.times import machine, moment, near, span
 
 HERE = Path(__file__).parent
 SESSIONS: web.AppKey[Sessions] = web.AppKey("sessions")
 PAGES: web.AppKey["Pages"] = web.AppKey("pages")
+SECTIONS = (
+    ("/", "dashboard"),
+    ("/apps", "apps"),
+    ("/connections", "connections"),
+    ("/clients", "clients"),
+    ("/activity", "activity"),
+)
+"""The pages that every page of an administrator leads to: each path, and its name among the words."""
+SCRIPT_POLICY = POLICY.replace("default-src 'none';", "default-src 'none'; script-src 'self'; connect-src 'self';")
+"""For a page with a script of ours: it may ask this listener, and nobody else."""
 _MACHINES = ("/api/", "/healthz", "/readyz", "/metrics")
 
 
@@ -28,6 +42,9 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.globals.update(
+            t=t, plain=plain, moment=moment, machine=machine, near=near, span=span, sections=SECTIONS
+        )
 
     def text(self, name: str, values: dict[str, Any]) -> str:
         """Return the page as HTML."""
@@ -35,22 +52,44 @@ class Pages:
 
 
 def page(
-    request: web.Request, template: str, /, *, status: int = 200, session: Session | None = None, **values: Any
+    request: web.Request,
+    template: str,
+    /,
+    *,
+    status: int = 200,
+    session: Session | None = None,
+    script: str = "",
+    **values: Any,
 ) -> web.Response:
-    """Return a page, and the cookie of the session whose forms are on it."""
+    """Return a page, and the cookie of the session whose forms are on it. `script` is a file of `static/`.
+
+    `?done=…` in the page's address says at its top what was done, where that is one of the texts under `done`.
+    """
     sessions = request.app[SESSIONS]
     session = session or sessions.read(request)
+    done = f"done.{request.query.get('done', '')}"
     known = {
         "form_name": TOKEN_NAME,
         "form_token": sessions.form_token(session) if session else "",
         "signed_in": session is not None and session.admin,
+        "section": _section(request.path),
+        "now": request.app[SERVICES].clock(),
+        "done": t(done) if has(done) else "",
+        "script": script,
     }
     response = web.Response(
         text=request.app[PAGES].text(template, known | values), status=status, content_type="text/html", charset="utf-8"
     )
+    if script:
+        response.headers["Content-Security-Policy"] = SCRIPT_POLICY
     if session is not None and session != sessions.read(request):
         sessions.write(response, session)
     return response
+
+
+def _section(path: str) -> str:
+    """Return which of `SECTIONS` a page belongs to."""
+    return f"/{path[1:].partition('/')[0]}"
 
 
 def see_other(path: str) -> web.Response:

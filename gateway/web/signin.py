@@ -8,6 +8,7 @@ from gateway.admin.dispatch import SERVICES, refusal_of
 from gateway.web.ended import ENDED
 from gateway.web.forms import read_form
 from gateway.web.render import SESSIONS, page, see_other
+from gateway.web.text import plain
 
 # A path of ours, and nothing that a browser could read as another host: no `//`, `/\`, percent sign or control byte.
 _OWN_PATH = re.compile(r"/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_.-]+)*)?", re.ASCII)
@@ -34,7 +35,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     session, values = await read_form(request, sessions)
     going_to = own_path(values.get("next", "/"))
     if refusal := refusal_of(request, values.get("token", "").strip()):
-        error = refusal.detail if refusal.retry_after else "This is not the admin token."
+        error = refusal.detail if refusal.retry_after else plain("sign_in.wrong")
         response = page(request, "sign_in.html", status=refusal.status, session=session, going_to=going_to, error=error)
         if refusal.retry_after:
             response.headers["Retry-After"] = str(refusal.retry_after)

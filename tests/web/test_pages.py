@@ -50,7 +50,7 @@ async def test_the_overview_shows_apps_connections_and_policies_that_are_wrong(w
     web.gateway.catalog.path("broken").write_text("name = 5")
     web.gateway.catalog.load()
     text = (await web.get("/")).text
-    for shown in ("Example CRM", "Machine", "crm-ann", "needs reauthorization", "2027-01-15 08:00 UTC", "broken.toml"):
+    for shown in ("Example CRM", "Machine", "crm-ann", "needs a sign-in", "2027-01-15 08:00 UTC", "broken.toml"):
         assert shown in text
     assert "&lt;b&gt;Ann&lt;/b&gt;" in text
     assert "<b>Ann" not in text
