@@ -1,0 +1,167 @@
+"""Every page, each brought up as a person would see it: for pictures, and for what must hold of all of them.
+
+A new page gets a method here; `make screenshots` and `test_every_page.py` then know it.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import trustme
+
+from tests.e2e.harness.chromium import Watched, fill_in, sign_in
+from tests.e2e.harness.grants import App, House
+from tests.e2e.harness.provider import Provider
+from tests.e2e.harness.running import RunningGateway
+from tests.e2e.harness.upstream import Upstream
+
+
+@contextlib.contextmanager
+def furnished(directory: Path) -> Iterator[House]:
+    """Run a gateway with its provider and upstream."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(directory / "ca.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(tls)
+    with contextlib.ExitStack() as stack:
+        provider = Provider(directory)
+        stack.callback(provider.close)
+        upstream = Upstream(tls, provider.in_force)
+        stack.callback(upstream.close)
+        gateway = RunningGateway(directory / "gateway", trust=directory / "ca.pem", policies={})
+        gateway.start()
+        stack.callback(gateway.stop)
+        client = gateway.client("runner", "*")
+        house = House(gateway=gateway, provider=provider, upstream=upstream, ca=directory / "ca.pem", client=client)
+        stack.callback(house.close)
+        yield house
+
+
+class Gallery:
+    """A few apps and connections to look at; each method brings one page up in a fresh browser window."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.crm = house.app("authorization_code", title="Example CRM", name="crm")
+        self.board = house.app("implicit", title="Pinboard", name="pinboard")
+        self.legacy = house.app("password", title="Legacy Books", name="legacy-books")
+        self.machine = house.app("client_credentials", title="Warehouse", name="warehouse")
+        self.john = house.person("John Doe")
+        house.connect(self.crm, self.john, id="crm-john")
+        house.connect(self.machine, id="warehouse-main")
+        house.connect(self.legacy, house.person("Mary Major"), id="books-mary")
+        house.connect(self.board, self.john, id="pinboard-john")
+        house.provider.ask("forget_refresh_tokens", client_id=self.legacy.application.client_id)
+        house.provider.revoke(self.legacy.application)
+        house.call("books-mary")
+        house.call("crm-john")
+
+    @property
+    def all(self) -> dict[str, Callable[[Watched], None]]:
+        """Every page by its name."""
+        names = [name for name in vars(type(self)) if name not in ("all", "url") and not name.startswith("_")]
+        return {name: getattr(self, name) for name in names}
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.house.gateway.web_port}{path}"
+
+    def _open(self, browser: Watched, app: App, **wanted) -> None:
+        browser.page.goto(self.house.link(app, **wanted))
+
+    def _allow(self, browser: Watched, name: str) -> None:
+        browser.page.click("input[name=allow]")
+        browser.page.wait_for_selector(f"h1:has-text('{name}')")
+
+    def _sign_in(self, browser: Watched) -> None:
+        browser.page.goto(self.url("/sign-in"))
+        browser.page.fill("#token", self.house.gateway.admin_token)
+        browser.page.click("main button")
+        browser.page.wait_for_selector("h1:has-text('Overview')")
+
+    def connect_login(self, browser: Watched) -> None:
+        self._open(browser, self.crm)
+
+    def connect_form(self, browser: Watched) -> None:
+        self._open(browser, self.machine, fields={"environment": "sandbox"})
+
+    def connect_errors(self, browser: Watched) -> None:
+        self._open(browser, self.legacy)
+        browser.page.evaluate("document.querySelectorAll('[required]').forEach(one => one.required = false)")
+        fill_in(browser.page, {"username": "", "password": ""})
+        browser.page.wait_for_selector("[role=alert]")
+
+    def connect_refused(self, browser: Watched) -> None:
+        self._open(browser, self.legacy)
+        fill_in(browser.page, {"username": "mary", "password": "wrong"})
+        browser.page.wait_for_selector("[role=alert]")
+
+    def reconnect(self, browser: Watched) -> None:
+        self._open(browser, self.crm, id="crm-john")
+
+    def connected(self, browser: Watched) -> None:
+        self._open(browser, self.crm)
+        fill_in(browser.page, {})
+        sign_in(browser.page, self.house.person("Jane Roe"))
+        self._allow(browser, "Connected as Jane Roe")
+
+    def connected_again(self, browser: Watched) -> None:
+        self._open(browser, self.crm)
+        fill_in(browser.page, {})
+        sign_in(browser.page, self.john)
+        self._allow(browser, "Connected as John Doe")
+
+    def provider_refused(self, browser: Watched) -> None:
+        self._open(browser, self.crm)
+        fill_in(browser.page, {})
+        sign_in(browser.page, self.john)
+        browser.page.click("input[type=submit]:not([name])")
+        browser.page.wait_for_selector("[role=alert]")
+
+    def leaving(self, browser: Watched) -> None:
+        def stay(route) -> None:
+            answer = route.fetch()
+            route.fulfill(response=answer, headers={k: v for k, v in answer.headers.items() if k != "refresh"})
+
+        browser.context.route("**/connect/*", stay)
+        self._open(browser, self.crm)
+        fill_in(browser.page, {})
+        browser.page.wait_for_selector("h1:has-text('Going to')")
+
+    def link_used(self, browser: Watched) -> None:
+        where = self.house.link(self.machine)
+        visitor = self.house.visitor()
+        visitor.submit(visitor.get(where), **self.house.what_to_fill_in(self.machine, self.john))
+        browser.page.goto(where)
+
+    def link_expired(self, browser: Watched) -> None:
+        self._open(browser, self.crm, expires_in=1)
+        browser.page.wait_for_timeout(1100)
+        browser.page.reload()
+
+    def link_unknown(self, browser: Watched) -> None:
+        browser.page.goto(self.url("/connect/gwl_" + "A" * 43))
+
+    def login_refused(self, browser: Watched) -> None:
+        browser.page.goto(self.url("/oauth/refused/other-browser"))
+
+    def implicit_callback(self, browser: Watched) -> None:
+        browser.context.route("**/fragment.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+        browser.page.goto(self.board.callback)
+
+    def implicit_nothing(self, browser: Watched) -> None:
+        browser.page.goto(self.board.callback)
+
+    def signing_in(self, browser: Watched) -> None:
+        browser.page.goto(self.url("/sign-in"))
+
+    def signing_in_refused(self, browser: Watched) -> None:
+        browser.page.goto(self.url("/sign-in"))
+        browser.page.fill("#token", "not the token")
+        browser.page.click("main button")
+
+    def overview(self, browser: Watched) -> None:
+        self._sign_in(browser)
+
+    def not_found(self, browser: Watched) -> None:
+        browser.page.goto(self.url("/nothing-here"))

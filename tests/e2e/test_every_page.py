@@ -1,0 +1,67 @@
+"""What holds for every page in a real browser: a screen reader's rules, a narrow window, and nobody else is asked."""
+
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.e2e.harness.chromium import Watched, chromium
+from tests.e2e.harness.gallery import Gallery, furnished
+
+WIDE = {"width": 1280, "height": 900}
+NARROW = {"width": 320, "height": 640}
+"""CSS pixels: a small phone, and what a window is at 400 % on a desktop (WCAG 2.2, 1.4.10)."""
+NAMES = [name for name in vars(Gallery) if not name.startswith("_") and name not in {"all", "url"}]
+ELSEWHERE = frozenset({"provider_refused", "connected", "connected_again"})
+"""Pages on the way to which a person goes through the provider's own."""
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    with furnished(tmp_path_factory.mktemp("gallery")) as house:
+        yield Gallery(house)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe-core finds: each rule, and the elements that break it."""
+    found = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {', '.join(node['html'][:120] for node in rule['nodes'])}" for rule in found]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_page_is_for_everybody_fits_a_phone_and_asks_nobody_else(gallery, browser, name):
+    watched = Watched(browser, viewport=WIDE, color_scheme="light", reduced_motion="reduce")
+    try:
+        gallery.all[name](watched)
+        page = watched.page
+        assert violations(page) == []
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size(NARROW)
+        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+        assert violations(page) == [], "dark and narrow"
+        # Nothing that the page's own policy forbids was tried. A page with a status of 4xx is noted by the browser, too.
+        assert [fault for fault in watched.faults if "Failed to load resource" not in fault] == []
+        hosts = {urlsplit(url).hostname for url in watched.asked}
+        assert hosts <= {"127.0.0.1", "localhost"}
+        if name not in ELSEWHERE:
+            assert hosts == {"127.0.0.1"}
+    finally:
+        watched.close()
+
+
+def test_what_axe_looks_for_it_finds(browser):
+    watched = Watched(browser)
+    try:
+        watched.page.set_content('<html><body><img src="x"><input><p style="color:#ddd">pale words</p></body></html>')
+        found = " ".join(violations(watched.page))
+        for rule in ("image-alt", "label", "color-contrast", "html-has-lang", "document-title"):
+            assert rule in found
+    finally:
+        watched.close()
