@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,10 +185,12 @@ def test_a_logged_request_is_stored_without_what_it_never_had() -> None:
         seconds=0.5,
         sent=1,
         received=2,
-        refreshed=False,
+        refreshed=True,
     )
     row = row_of(entry)
     assert (row.url, row.client, row.connection, row.code) == ("http://x.test/p", None, "c", "target_not_allowed")
+    assert (row.app, row.refreshed) == ("a", True)
+    assert row_of(replace(entry, app="")).app is None
 
 
 # Serving.

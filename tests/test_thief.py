@@ -36,6 +36,7 @@ from gateway.keyring import Keyring, KeyringError, create_data_key, key_id_of, u
 from gateway.secret import Secret
 from gateway.settings import Egress, Keys, Listen, Proxy, Settings, Web, Webhook
 from gateway.store.rotation import Rotation
+from gateway.store.rows import LATENCIES, OUTCOMES
 from gateway.store.sealed import row_of, sealed_columns
 from gateway.store.tables import metadata
 from gateway.vault.credentials import Safe
@@ -100,10 +101,11 @@ READABLE = {
     "login_states": {"state_hash", "app", "session_hash", "created_at", "expires_at"},
     "meta": {"name"},
     "requests": {
-        *("id", "at", "request_id", "entrance", "connection", "client", "method"),
-        *("url", "status", "code", "seconds", "sent", "received"),
+        *("id", "at", "request_id", "entrance", "app", "connection", "client", "method"),
+        *("url", "status", "code", "seconds", "sent", "received", "refreshed"),
     },
     "revocations": {"id", "connection", "app", "actor", "created_at", "attempts", "next_try_at", "last_error"},
+    "tallies": {"dimension", "span", "key", "at", "seconds", *OUTCOMES, *LATENCIES},
 }
 """What a thief may read: who is connected to what and when, what was called without its query, and hashes of 256 bits.
 

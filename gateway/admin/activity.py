@@ -51,8 +51,10 @@ def _request(row: RequestRow) -> LoggedRequest:
         status=row.status,
         code=row.code,
         seconds=row.seconds,
+        app=row.app,
         connection=row.connection,
         client=row.client,
         sent=row.sent,
         received=row.received,
+        refreshed=row.refreshed,
     )

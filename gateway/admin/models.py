@@ -137,11 +137,13 @@ class EventsQuery(PageQuery):
 
 
 class RequestsQuery(PageQuery):
-    """Which requests; `status` is the one that was answered."""
+    """Which requests; `status` is the one that was answered, `code` the gateway's own."""
 
+    app: AppId | None = None
     connection: ConnectionId | None = None
     client: ClientName | None = None
     status: Annotated[int, Field(ge=100, le=599)] | None = None
+    code: Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,64}$")] | None = None
 
 
 # Apps.
@@ -360,7 +362,10 @@ class Event(Answered):
 
 
 class LoggedRequest(Answered):
-    """One proxied request. `url` has no query; `code` is set where the gateway itself answered."""
+    """One proxied request. `url` has no query; `code` is set where the gateway itself answered.
+
+    `app` is null where it was not let in. `refreshed`: it waited for a new token, after upstream had said 401.
+    """
 
     id: int
     at: datetime
@@ -371,7 +376,9 @@ class LoggedRequest(Answered):
     status: int
     code: str | None
     seconds: float
+    app: str | None
     connection: str | None
     client: str | None
     sent: int
     received: int
+    refreshed: bool

@@ -6,6 +6,7 @@ schema    the store's schema, for those who only look at it
 process   what the process asks of its system
 serving   `serve`: listeners, watchers, signals
 chores    what a server does beside: hear of changes, store the request log
+tallying  so are its counts of every request
 workers   several processes on one proxy port
 """
 

@@ -105,9 +105,11 @@ def row_of(entry: Entry) -> RequestRow:
         status=entry.status,
         seconds=entry.seconds,
         entrance=entry.entrance,
+        app=entry.app or None,
         connection=entry.connection or None,
         client=entry.client or None,
         code=entry.code or None,
         sent=entry.sent,
         received=entry.received,
+        refreshed=entry.refreshed,
     )

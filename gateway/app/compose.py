@@ -16,6 +16,7 @@ from gateway.egress import Egress
 from gateway.errors import Refusal, StartError
 from gateway.keyring import Keyring
 from gateway.metrics import Metrics
+from gateway.proxy.tally import Tally
 from gateway.settings import Settings
 from gateway.store.store import Store
 from gateway.store.unlock import keyring_from_store
@@ -44,6 +45,7 @@ class Gateway:
     catalog: Catalog
     egress: Egress
     metrics: Metrics
+    tally: Tally
     clock: Callable[[], float]
     gateway_id: str
     own_listeners: set[tuple[str, int]] = field(default_factory=set)
@@ -85,7 +87,11 @@ async def open_gateway(
         )
         stack.push_async_callback(egress.close)
         access, audit = Access(store, clock), Audit(store, clock)
-        metrics = Metrics()
+        metrics, tally = Metrics(), Tally()
+
+        def on_refresh(app: str, connection: str, *, renewed: bool) -> None:
+            tally.renewal(clock(), app, connection, renewed=renewed)
+
         vault = Vault(
             store=store,
             keyring=keyring,
@@ -95,6 +101,7 @@ async def open_gateway(
             clock=clock,
             public_url=settings.web.public_url,
             metrics=metrics,
+            on_refresh=on_refresh,
             announces=bool(settings.webhook.url),
         )
         stack.push_async_callback(vault.close)
@@ -109,6 +116,7 @@ async def open_gateway(
             catalog=catalog,
             egress=egress,
             metrics=metrics,
+            tally=tally,
             clock=clock,
             gateway_id=await _gateway_id(store),
             own_listeners=own,

@@ -19,6 +19,7 @@ from gateway.app.chores import hear_of_changes, store_requests, watch_policies
 from gateway.app.compose import Gateway, open_gateway
 from gateway.app.loop import settle
 from gateway.app.process import affordable
+from gateway.app.tallying import store_tallies
 from gateway.errors import Refusal, StartError
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.server import ProxyServer
@@ -73,10 +74,10 @@ def webhook_of(settings: Settings, environ: Mapping[str, str]) -> Webhook | None
 
 @asynccontextmanager
 async def background(gateway: Gateway) -> AsyncIterator[None]:
-    """Load who may call, and follow every change of the store and of the policies from there on."""
+    """Load who may call, and follow every change of the store and of the policies from there on; store the tallies."""
     after = await gateway.store.changes.latest()
     await gateway.access.load()
-    async with tasks(hear_of_changes(gateway, after=after), watch_policies(gateway)):
+    async with tasks(hear_of_changes(gateway, after=after), watch_policies(gateway), store_tallies(gateway)):
         yield
 
 
@@ -84,7 +85,7 @@ async def background(gateway: Gateway) -> AsyncIterator[None]:
 async def proxy_listener(gateway: Gateway) -> AsyncIterator[Listen]:
     """Listen for proxied requests, and store their log."""
     settings = affordable(gateway.settings)
-    requests = AccessLog(json=settings.log.format == "json")
+    requests = AccessLog(json=settings.log.format == "json", tally=gateway.tally)
     server = ProxyServer(
         vault=gateway.vault,
         access=gateway.access,

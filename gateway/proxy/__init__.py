@@ -24,6 +24,7 @@ the exchange to the caller.
     certs        the gateway's own certificate authority
     answers      refusals as bytes
     access_log   what was done, in one line each
+    tally        how much of it, by app, connection and client
 
 A request in the hot path does no I/O but on its two sockets; whatever must wait (a connection that isn't loaded, an
 expired token, a new upstream connection) leaves the path as a task and comes back to the same steps.

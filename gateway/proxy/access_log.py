@@ -1,4 +1,4 @@
-"""What was done: one line for each request on the log, and the newest ones kept for the pages and the API.
+"""What was done: one line for each request on the log, the newest ones kept for the pages and the API, all counted.
 
 Never recorded: query strings, header values, bodies, tokens. Lines are gathered and written a few times a second, since
 a write for each request would cost more than the request.
@@ -14,6 +14,8 @@ from operator import attrgetter
 from typing import TextIO
 
 import orjson
+
+from gateway.proxy.tally import Tally
 
 _FLUSH_EVERY = 0.25  # seconds
 _FLUSH_AT = 32  # lines: more at a time would hold up the request that comes then
@@ -52,9 +54,10 @@ _logged = attrgetter(*_AS_LOGGED)
 
 
 class AccessLog:
-    """Gathers entries, writes them as JSON or as plain lines, and keeps the newest for whoever stores them."""
+    """Gathers entries, counts them, writes them as JSON or plain lines, keeps the newest for whoever stores them."""
 
-    def __init__(self, *, json: bool, stream: TextIO | None = None) -> None:
+    def __init__(self, *, json: bool, tally: Tally, stream: TextIO | None = None) -> None:
+        self.tally = tally
         self._json = json
         self._stream = stream or sys.stderr
         self._waiting: list[Entry] = []
@@ -85,6 +88,7 @@ class AccessLog:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        self.tally.add(waiting)
         render = _json_line if self._json else _plain_line
         try:
             self._stream.write("".join(map(render, waiting)))

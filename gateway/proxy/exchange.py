@@ -539,6 +539,7 @@ class Exchange:
         entrance = self._route.entrance
         services.metrics.request(code or "ok", status, seconds, entrance)
         if self._untold:
+            services.log.tally.turned_away(services.clock())
             return
         services.log.add(
             Entry(

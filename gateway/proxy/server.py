@@ -98,6 +98,7 @@ class Listener:
     def count(self, refusal: Refusal, entrance: str) -> None:
         """Count a refusal that never became an exchange."""
         self.services.metrics.request(refusal.code, refusal.status, 0.0, entrance)
+        self.services.log.tally.turned_away(self.services.clock())
 
     def spawn(self, step: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that must wait; it is kept until it is done."""

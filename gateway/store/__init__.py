@@ -2,8 +2,8 @@
 
     store        Store: opened, its groups of queries, closed
     rows         the rows as values
-    connections, leases, due, clients, app_secrets, links, login_states, events, requests, revocations, deliveries,
-    data_keys, meta
+    connections, leases, due, clients, app_secrets, links, login_states, events, requests, tallies, revocations,
+    deliveries, data_keys, meta, attention
                  one group of queries each
     changes      the change feed, by which every process hears of every change
     tables       the tables                  migrations   how older ones become them, with Alembic

@@ -26,8 +26,14 @@ class Events:
         kind: str | None = None,
         limit: int = LIMIT,
         cursor: str | None = None,
+        after: int | None = None,
     ) -> Page[EventRow]:
-        """Return entries, newest first, at most `limit` (1 to 1000), those before `cursor`."""
+        """Return entries, newest first, at most `limit` (1 to 1000), those before `cursor`.
+
+        With `after`, an entry's number: those behind it, oldest first; `next` is then the next page's `after`.
+        """
         wanted = {"app": app, "connection": connection, "kind": kind}
-        found, following = await read_page(self._database, events, wanted=wanted, limit=limit, cursor=cursor)
+        found, following = await read_page(
+            self._database, events, wanted=wanted, limit=limit, cursor=cursor, after=after
+        )
         return Page(items=tuple(EventRow(**row) for row in found), next=following)

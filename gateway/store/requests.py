@@ -1,6 +1,7 @@
 """The request log: written in batches, kept within bounds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 
@@ -16,6 +17,19 @@ _values = attrgetter(*_COLUMNS)
 _INSERT_SQLITE = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - our own columns
 _PLACES = f"({', '.join('?' * len(_COLUMNS))})"
 _AT_ONCE = 250
+
+REFUSED = 1_000
+"""Refused requests of an app that `refused` looks at: they are read from an index that has no others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedTarget:
+    """What was asked for and not allowed: how often, and when the last time. `url` has no query."""
+
+    method: str
+    url: str
+    count: int
+    last_at: float
 
 
 class Requests:
@@ -44,16 +58,45 @@ class Requests:
     async def list(
         self,
         *,
+        app: str | None = None,
         connection: str | None = None,
         client: str | None = None,
         status: int | None = None,
+        code: str | None = None,
         limit: int = LIMIT,
         cursor: str | None = None,
+        after: int | None = None,
     ) -> Page[RequestRow]:
-        """Return entries, newest first, at most `limit` (1 to 1000), those before `cursor`."""
-        wanted = {"connection": connection, "client": client, "status": status}
-        found, following = await read_page(self._database, requests, wanted=wanted, limit=limit, cursor=cursor)
+        """Return entries, newest first, at most `limit` (1 to 1000), those before `cursor`.
+
+        With `after`, an entry's number: those behind it, oldest first; `next` is then the next page's `after`.
+        """
+        wanted = {"app": app, "connection": connection, "client": client, "status": status, "code": code}
+        found, following = await read_page(
+            self._database, requests, wanted=wanted, limit=limit, cursor=cursor, after=after
+        )
         return Page(items=tuple(RequestRow(**row) for row in found), next=following)
+
+    async def refused(self, app: str, *, limit: int) -> tuple[RefusedTarget, ...]:
+        """Return what the newest 1,000 requests to this app's connections were that its policy didn't allow.
+
+        Each target once, the one that was asked for last first.
+        """
+        newest = (
+            select(requests.c.method, requests.c.url, requests.c.at, requests.c.id)
+            .where(requests.c.app == app, requests.c.code == "target_not_allowed")
+            .order_by(requests.c.id.desc())
+            .limit(REFUSED)
+            .subquery()
+        )
+        query = (
+            select(newest.c.method, newest.c.url, func.count().label("count"), func.max(newest.c.at).label("last_at"))
+            .group_by(newest.c.method, newest.c.url)
+            .order_by(func.max(newest.c.id).desc())
+            .limit(limit)
+        )
+        async with self._database.read() as connection:
+            return tuple(RefusedTarget(**row) for row in (await connection.execute(query)).mappings())
 
     async def prune(self, *, before: float | None = None, keep: int | None = None) -> int:
         """Remove the entries from before a time, and all but the newest `keep`; return how many."""

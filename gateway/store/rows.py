@@ -146,7 +146,10 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestRow:
-    """One entry of the request log. `url` has no query; `code` is ours, where the gateway itself answered."""
+    """One entry of the request log. `url` has no query; `code` is ours, where the gateway itself answered.
+
+    `app` is the connection's, None where it was not let in. `refreshed`: it waited for a new token, after a 401.
+    """
 
     at: float
     request_id: str
@@ -155,12 +158,46 @@ class RequestRow:
     status: int
     seconds: float
     entrance: str = ""
+    app: str | None = None
     connection: str | None = None
     client: str | None = None
     code: str | None = None
     sent: int = 0
     received: int = 0
+    refreshed: bool = False
     id: int = 0
+
+
+OUTCOMES = ("requests", "refused", "failed", "refreshed", "renewed", "not_renewed")
+"""What a tally counts, beside how long it took."""
+LATENCY = (0.005, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+"""Upper bounds in seconds, each one of `metrics.BUCKETS`: fewer, for a row is kept for each."""
+LATENCIES = ("to_5ms", "to_25ms", "to_50ms", "to_100ms", "to_250ms", "to_500ms", "to_1s", "to_5s", "to_30s", "longer")
+"""Their columns, and one for what took longer than any. None holds what another holds: they add up to a whole."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TallyRow:
+    """How many requests there were in `span` seconds from `at` on, and how they ended.
+
+    `dimension` and `key` say whose: all (""), an app's, a connection's, a client's. `refused`: the gateway said no.
+    `failed`: upstream did, with a 5xx or a broken answer, or the gateway couldn't (its 5xx). `refreshed`: the request
+    waited for a new token. `seconds` and `latency` (in `LATENCIES`) are of all that were not refused. `renewed` and
+    `not_renewed` count calls of a token endpoint, whoever they were for.
+    """
+
+    dimension: str
+    key: str
+    at: int
+    span: int
+    requests: int = 0
+    refused: int = 0
+    failed: int = 0
+    refreshed: int = 0
+    renewed: int = 0
+    not_renewed: int = 0
+    seconds: float = 0.0
+    latency: tuple[int, ...] = (0,) * len(LATENCIES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from gateway.errors import Refusal, StartError, StoreError
 from gateway.store import schema, sqlite_file
 from gateway.store.app_secrets import AppSecrets
+from gateway.store.attention import Attention
 from gateway.store.changes import Changes
 from gateway.store.clients import Clients
 from gateway.store.connections import Connections
@@ -24,6 +25,7 @@ from gateway.store.login_states import LoginStates
 from gateway.store.meta import Meta
 from gateway.store.requests import Requests
 from gateway.store.revocations import Revocations
+from gateway.store.tallies import Tallies
 
 
 class Store:
@@ -41,6 +43,8 @@ class Store:
         self.logins = LoginStates(database)
         self.events = Events(database)
         self.requests = Requests(database)
+        self.tallies = Tallies(database)
+        self.attention = Attention(database)
         self.keys = DataKeys(database)
         self.meta = Meta(database)
         self.changes = Changes(database)

@@ -7,6 +7,7 @@ else need be said of it: rotation, and what holds for reading and writing, go by
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Double,
     Index,
@@ -17,8 +18,10 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
+from gateway.store.rows import LATENCIES, OUTCOMES
 from gateway.store.sealed import Sealed
 
 # Every constraint has a name, so that a later migration can name what it drops.
@@ -88,6 +91,9 @@ connections = Table(
     Index("ix_connections_app_status_id", "app", "status", "id"),
     # What is to be renewed next is found at its beginning, however many connections there are.
     Index("ix_connections_status_renew_at", "status", "renew_at"),
+    # So is what needs a person: the newest first, and what has failed most often.
+    Index("ix_connections_status_updated_at", "status", "updated_at"),
+    Index("ix_connections_status_failures", "status", "failures"),
 )
 
 clients = Table(
@@ -197,6 +203,7 @@ requests = Table(
     Column("at", Double, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("entrance", Text, nullable=False),
+    Column("app", Text),
     Column("connection", Text),
     Column("client", Text),
     Column("method", Text, nullable=False),
@@ -206,9 +213,33 @@ requests = Table(
     Column("seconds", Double, nullable=False),
     Column("sent", BigInteger, nullable=False),
     Column("received", BigInteger, nullable=False),
+    Column("refreshed", Boolean, nullable=False),
     Index("ix_requests_at", "at"),
+    Index("ix_requests_app_id", "app", "id"),
     Index("ix_requests_connection_id", "connection", "id"),
+    # What the gateway itself answered, which is little of it all: the rest costs this index nothing.
+    Index(
+        "ix_requests_app_code_id",
+        "app",
+        "code",
+        "id",
+        sqlite_where=text("code IS NOT NULL"),
+        postgresql_where=text("code IS NOT NULL"),
+    ),
     sqlite_autoincrement=True,
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("dimension", Text, primary_key=True),  # all, app, connection, client
+    Column("span", Integer, primary_key=True, autoincrement=False),  # seconds that a row is of
+    Column("key", Text, primary_key=True),  # which app, connection or client; of all: ""
+    Column("at", BigInteger, primary_key=True, autoincrement=False),  # its beginning, a multiple of the span
+    *(Column(name, Integer, nullable=False) for name in (*OUTCOMES, *LATENCIES)),
+    Column("seconds", Double, nullable=False),
+    # The busiest of a span are at the end of its part of this; so is what has grown old at the end of its dimension's.
+    Index("ix_tallies_dimension_span_at_requests", "dimension", "span", "at", "requests"),
 )
 
 changes = Table(

@@ -65,6 +65,13 @@ class Policies(Protocol):
         """Return the app's policy."""
 
 
+class OnRefresh(Protocol):
+    """Is told of each call of a token endpoint, and whether it gave a token."""
+
+    def __call__(self, app: str, connection: str, *, renewed: bool) -> None:
+        """Must be quick."""
+
+
 class Outcomes(Protocol):
     """The part of `Metrics` that is used here."""
 
@@ -94,6 +101,7 @@ class Renewals:
         random: Random,
         public_url: str,
         outcomes: Outcomes | None,
+        on_refresh: OnRefresh | None,
     ) -> None:
         self._connections = connections
         self._commits = Commits(connections, owner=owner, clock=clock, random=random)
@@ -108,6 +116,7 @@ class Renewals:
         self._random = random
         self._public_url = public_url
         self._outcomes = outcomes
+        self._on_refresh = on_refresh
         self._flights: dict[str, asyncio.Task[Live | Refusal]] = {}
         self._leased: set[asyncio.Task[Live | Refusal]] = set()
         self._changed: dict[str, asyncio.Event] = {}
@@ -237,6 +246,8 @@ class Renewals:
         except GatewayError as error:
             answer = TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
         self._count(answer)
+        if self._on_refresh is not None:
+            self._on_refresh(row.app, row.id, renewed=isinstance(answer, TokenAnswer))
         if isinstance(answer, TokenAnswer) and policy is not None:
             credentials = credentials.renewed(answer, now=self._clock())
             return await self._succeeded(row, fence, policy, credentials, expires_at=answer.expires_at, why=why)

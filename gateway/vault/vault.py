@@ -31,7 +31,7 @@ from gateway.vault.parting import Partings
 from gateway.vault.probe import TestResult, run_test
 from gateway.vault.provider import CALL_SECONDS, Provider, WayOut
 from gateway.vault.refusals import paused, stopping
-from gateway.vault.renewal import Outcomes, Renewals, Why
+from gateway.vault.renewal import OnRefresh, Outcomes, Renewals, Why
 from gateway.vault.sources import Sources
 from gateway.vault.strikes import Strikes
 from gateway.vault.sweep import Apps, Sweep
@@ -65,6 +65,7 @@ class Vault:
         environ: Mapping[str, str] = os.environ,
         public_url: str = "",
         metrics: Outcomes | None = None,
+        on_refresh: OnRefresh | None = None,
         announces: bool = False,
         patience: float = CALL_SECONDS,
     ) -> None:
@@ -104,6 +105,7 @@ class Vault:
             random=self._random,
             public_url=public_url,
             outcomes=metrics,
+            on_refresh=on_refresh,
         )
         self._connecting = Connecting(
             connections=store.connections,

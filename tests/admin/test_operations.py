@@ -294,19 +294,38 @@ async def test_events_are_filtered_and_paged_newest_first(web):
     assert (await web.api("GET", "/events?cursor=nonsense")).status == 422
 
 
-async def test_requests_are_filtered_by_connection_client_and_status(web):
+async def test_requests_are_filtered_by_app_connection_client_status_and_code(web):
     row = {"method": "GET", "url": "https://api.example.com/v1", "seconds": 0.1, "entrance": "absolute"}
     await web.gateway.store.requests.add_many(
         [
-            RequestRow(at=NOW, request_id="1", status=200, connection="crm-ann", client="runner", **row),
+            RequestRow(
+                at=NOW,
+                request_id="1",
+                status=200,
+                app="crm",
+                connection="crm-ann",
+                client="runner",
+                refreshed=True,
+                **row,
+            ),
             RequestRow(at=NOW, request_id="2", status=403, code="target_not_allowed", connection="crm-bob", **row),
         ]
     )
     assert [one["request_id"] for one in (await web.api("GET", "/requests")).json["items"]] == ["2", "1"]
-    for query, found in (("connection=crm-ann", "1"), ("client=runner", "1"), ("status=403", "2")):
+    for query, found in (
+        ("app=crm", "1"),
+        ("connection=crm-ann", "1"),
+        ("client=runner", "1"),
+        ("status=403", "2"),
+        ("code=target_not_allowed", "2"),
+    ):
         answer = await web.api("GET", f"/requests?{query}")
         assert [one["request_id"] for one in answer.json["items"]] == [found]
     assert answer.json["items"][0]["code"] == "target_not_allowed"
+    shown = {
+        one["request_id"]: (one["app"], one["refreshed"]) for one in (await web.api("GET", "/requests")).json["items"]
+    }
+    assert shown == {"1": ("crm", True), "2": (None, False)}
 
 
 # Secrets.

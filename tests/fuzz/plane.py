@@ -20,6 +20,7 @@ from gateway.proxy import exchange
 from gateway.proxy.caller import CallerConnection
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.services import Services
+from gateway.proxy.tally import Tally
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
 from gateway.settings import Settings
 from gateway.store import Status
@@ -135,6 +136,7 @@ class Plane:
         self.draining = False
         self.asked: list[Asked] = []
         self.entries: list[Any] = []
+        self.tally = Tally()
         self._soon: deque[Callable[[], None]] = deque()
         self.outbox = Outbox(self._soon.append)
         self._answer = answer or (lambda asked: asked.wire.feed(OK))

@@ -22,6 +22,7 @@ from gateway.policy.match import Matcher
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority, _create, _moment
 from gateway.proxy.server import ProxyServer
+from gateway.proxy.tally import Tally
 from gateway.secret import Secret
 from gateway.settings import Settings
 from gateway.store.rows import ClientRow, Status
@@ -307,7 +308,7 @@ def settings(tmp_path: Path, **sections: Any) -> Settings:
 async def running(configured: Settings, service: Service, *, egress: Egress | None = None) -> AsyncIterator[Gateway]:
     vault, access = FakeVault(), FakeAccess()
     way_out = egress or Egress(allow_networks=["127.0.0.0/8"])
-    log = AccessLog(json=True, stream=io.StringIO())
+    log = AccessLog(json=True, tally=Tally(), stream=io.StringIO())
     certificate, key = _create(_moment(time.time()))
     server = ProxyServer(
         vault=vault,  # type: ignore[arg-type]

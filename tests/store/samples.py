@@ -47,6 +47,7 @@ def a_request(at: float = 1000.0, **changes: Any) -> RequestRow:
         at=at,
         request_id=f"r{at}",
         entrance="absolute",
+        app="crm",
         connection="crm-ann",
         client="runner",
         method="GET",

@@ -1,11 +1,13 @@
 """What every store does with the audit trail and the request log."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gateway.errors import ClientError
-from gateway.store import EventRow, Page, Store
+from gateway.store import EventRow, Page, RequestRow, Store
+from gateway.store.requests import REFUSED
 from tests.store.samples import a_request
 
 
@@ -59,19 +61,24 @@ async def test_a_cursor_that_no_list_gave_is_the_callers_fault(store: Store, cur
 
 
 async def test_requests_are_added_many_at_once_and_come_back_newest_first(store: Store):
-    rows = [a_request(1000.0), a_request(1001.0, connection=None, client=None, code="target_invalid", status=400)]
+    rows = [
+        a_request(1000.0, refreshed=True),
+        a_request(1001.0, app=None, connection=None, client=None, code="target_invalid", status=400),
+    ]
     await store.requests.add_many(rows)
     await store.requests.add_many([])
     assert without_ids(await store.requests.list()) == rows[::-1]
 
 
-async def test_the_request_log_is_narrowed_by_connection_client_and_status(store: Store):
+async def test_the_request_log_is_narrowed_by_app_connection_client_status_and_code(store: Store):
     await store.requests.add_many(
         [
             a_request(1.0),
             a_request(2.0, connection="other"),
             a_request(3.0, client="other"),
             a_request(4.0, status=502),
+            a_request(5.0, app="hub", connection="hub-ann", status=403, code="target_not_allowed"),
+            a_request(6.0, app=None, connection="hub-ann", status=403, code="connection_not_permitted"),
         ]
     )
 
@@ -81,6 +88,53 @@ async def test_the_request_log_is_narrowed_by_connection_client_and_status(store
     assert await times(connection="crm-ann") == [4.0, 3.0, 1.0]
     assert await times(client="other") == [3.0]
     assert await times(status=502) == [4.0]
+    assert await times(app="crm") == [4.0, 3.0, 2.0, 1.0]
+    assert await times(code="target_not_allowed") == [5.0]
+    assert await times(app="hub", status=403) == [5.0]
+
+
+async def test_a_tail_reads_what_is_behind_an_entry_oldest_first_and_misses_nothing(store: Store):
+    for number in range(5):
+        await store.events.add(EventRow(at=float(number), kind="k", actor="a"))
+        await store.requests.add_many([a_request(float(number), connection="other" if number == 3 else "crm-ann")])
+    for log in (store.events, store.requests):
+        one, two, *_ = [row.id for row in (await log.list()).items][::-1]
+        first = await log.list(after=one, limit=2)
+        assert ([row.at for row in first.items], first.next) == ([1.0, 2.0], str(first.items[-1].id))
+        second = await log.list(after=int(first.next or 0), limit=2)
+        assert ([row.at for row in second.items], second.next) == ([3.0, 4.0], None)
+        assert (await log.list(after=second.items[-1].id)).items == ()
+        assert [row.at for row in (await log.list(after=0)).items] == [0.0, 1.0, 2.0, 3.0, 4.0]
+        assert [row.at for row in (await log.list(after=two, connection="other")).items] == (
+            [3.0] if log is store.requests else []
+        )
+
+
+async def test_what_an_app_was_refused_lately_is_each_target_once_newest_first(store: Store):
+    def refused(at: float, url: str, **changes: Any) -> RequestRow:
+        return a_request(at, url=f"https://x.test{url}", **{"status": 403, "code": "target_not_allowed"} | changes)
+
+    await store.requests.add_many(
+        [
+            refused(1.0, "/a"),
+            refused(2.0, "/b"),
+            refused(3.0, "/a"),
+            refused(4.0, "/a", method="POST"),
+            refused(5.0, "/c", app="hub"),
+            refused(6.0, "/d", code="address_not_allowed"),
+            a_request(7.0),
+        ]
+    )
+    found = [(one.method, one.url, one.count, one.last_at) for one in await store.requests.refused("crm", limit=10)]
+    a, b = "https://x.test/a", "https://x.test/b"
+    assert found == [("POST", a, 1, 4.0), ("GET", a, 2, 3.0), ("GET", b, 1, 2.0)]
+    assert len(await store.requests.refused("crm", limit=1)) == 1
+
+
+async def test_only_so_many_of_the_refused_are_looked_at(store: Store):
+    row = a_request(1.0, status=403, code="target_not_allowed")
+    await store.requests.add_many([replace(row, url="https://x.test/old")] + [row] * REFUSED)
+    assert [one.count for one in await store.requests.refused("crm", limit=10)] == [REFUSED]
 
 
 async def test_the_request_log_is_pruned_by_age_and_by_number(store: Store):

@@ -37,6 +37,18 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "events of an app": lambda store: store.events.list(app="crm", cursor="5"),
     "requests": lambda store: store.requests.list(cursor="5"),
     "requests of a connection": lambda store: store.requests.list(connection="c", cursor="5"),
+    "requests of an app": lambda store: store.requests.list(app="crm", cursor="5"),
+    "requests of an app with a code": lambda store: store.requests.list(app="crm", code="x", cursor="5"),
+    "tail of requests": lambda store: store.requests.list(after=5),
+    "tail of an app's requests": lambda store: store.requests.list(app="crm", after=5),
+    "tail of events": lambda store: store.events.list(after=5),
+    "refused of an app": lambda store: store.requests.refused("crm", limit=5),
+    "series": lambda store: store.tallies.series("app", "crm", since=0, step=3600),
+    "busiest": lambda store: store.tallies.busiest("connection", since=0, now=7200, limit=5),
+    "prune tallies": lambda store: store.tallies.prune(now=1.0),
+    "to reauthorize": lambda store: store.attention.to_reauthorize(5),
+    "retrying": lambda store: store.attention.retrying(5),
+    "failing tests": lambda store: store.attention.failing(5),
     "claim link": lambda store: store.links.claim(b"x", claim="c", now=1.0, until=2.0, begun=1.0),
     "use link": lambda store: store.links.use(b"x", claim="c", now=1.0, outcome=b"x"),
     "take login": lambda store: store.logins.take(b"x"),
@@ -45,8 +57,11 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "prune requests": lambda store: store.requests.prune(before=1.0, keep=10),
 }
 # What reads every row, but of an index alone, or only until a page is full.
-COVERED = ("COVERING INDEX", "SCAN CONSTANT ROW", "SCAN first")  # the last are the few that a claim has picked
+# What is no table: the few that a claim has picked, the spans asked for, the 1,000 refused, an empty list.
+COVERED = ("COVERING INDEX", "SCAN CONSTANT ROW", "SCAN first", "SCAN spans", "SCAN anon_1", "SCAN (subquery")
 IN_ORDER = {"first page", "requests", "events", "next to deliver"}
+# What sorts the little that it has found along an index.
+SORTED = {"refused of an app", "series", "busiest"}
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -65,6 +80,6 @@ async def test_no_query_reads_or_sorts_a_whole_table(sqlite_store: Store, name: 
                 rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
                 plan += [row.detail for row in rows]
     assert plan
-    assert [step for step in plan if "TEMP B-TREE" in step] == []
+    assert [step for step in plan if "TEMP B-TREE" in step] == [] or name in SORTED
     scans = [step for step in plan if step.startswith("SCAN") and not any(word in step for word in COVERED)]
     assert scans == [] or name in IN_ORDER, plan

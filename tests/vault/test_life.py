@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import json
+import sqlite3
 import time
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -174,8 +175,17 @@ async def test_four_workers_refresh_once_between_them_and_metrics_count_them_all
             token = await connected(tmp_path, gateway)
             statuses = await rotate(provider, [gateway.proxy], token, 10)
             assert await counted(tmp_path, gateway, until=10) == 10
+            await asyncio.to_thread(gateway.stop)
     nothing_was_lost(provider, 10)
     assert set(statuses) == {200}
+    asked = "SELECT dimension, span, sum(requests - refused), sum(renewed) FROM tallies GROUP BY dimension, span"
+    with closing(sqlite3.connect(tmp_path / "data" / "gateway.db")) as database:
+        tallied = {(dimension, span): counts for dimension, span, *counts in database.execute(asked)}
+    (answered, renewed), others = tallied.pop(("all", 300)), list(tallied.values())
+    first = len(statuses) + CALLERS  # each caller's first answer isn't among the statuses
+    assert first <= answered <= first + CALLERS, "and each was asking when it was ended"
+    assert others.count([answered, renewed]) == 4, "all by the hour, the app by both, the connection"
+    assert renewed == 10
 
 
 async def test_two_servers_on_one_store_refresh_once_between_them_and_sweep_what_nobody_uses(tmp_path: Path) -> None:

@@ -591,7 +591,9 @@ async def test_outcomes_are_counted_in_words_of_our_own(house: House) -> None:
             self.append(outcome)
 
     counts = Counts()
-    async with house.vault(metrics=counts) as vault:
+    told: list[tuple[str, str, bool]] = []
+    on_refresh = lambda app, connection, *, renewed: told.append((app, connection, renewed))  # noqa: E731 - one line
+    async with house.vault(metrics=counts, on_refresh=on_refresh) as vault:
         await connected(vault)
         house.provider.scripted = [as_json(400, error="x" * 50), down(), as_json(200, access_token="a")]
         for _ in range(3):
@@ -601,3 +603,4 @@ async def test_outcomes_are_counted_in_words_of_our_own(house: House) -> None:
         with suppress(AuthorizationServerError):
             await vault.refresh("c")
     assert counts == ["refused", "upstream_connect", "refreshed", "needs_reauthorization"]
+    assert told == [("legacy", "c", renewed) for renewed in (False, False, True, False)]

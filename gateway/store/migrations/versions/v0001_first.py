@@ -80,8 +80,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_connections_app_id", "connections", ["app", "id"])
     op.create_index("ix_connections_app_status_id", "connections", ["app", "status", "id"])
+    op.create_index("ix_connections_status_failures", "connections", ["status", "failures"])
     op.create_index("ix_connections_status_id", "connections", ["status", "id"])
     op.create_index("ix_connections_status_renew_at", "connections", ["status", "renew_at"])
+    op.create_index("ix_connections_status_updated_at", "connections", ["status", "updated_at"])
     op.create_index("uq_connections_app_unique_id", "connections", ["app", "unique_id"], unique=True)
     op.create_table(
         "data_keys",
@@ -148,6 +150,7 @@ def upgrade() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("request_id", sa.Text(), nullable=False),
         sa.Column("entrance", sa.Text(), nullable=False),
+        sa.Column("app", sa.Text(), nullable=True),
         sa.Column("connection", sa.Text(), nullable=True),
         sa.Column("client", sa.Text(), nullable=True),
         sa.Column("method", sa.Text(), nullable=False),
@@ -157,11 +160,20 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("sent", sa.BigInteger(), nullable=False),
         sa.Column("received", sa.BigInteger(), nullable=False),
+        sa.Column("refreshed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
         sqlite_autoincrement=True,
     )
     op.create_index("ix_requests_at", "requests", ["at"])
+    op.create_index("ix_requests_app_id", "requests", ["app", "id"])
     op.create_index("ix_requests_connection_id", "requests", ["connection", "id"])
+    op.create_index(
+        "ix_requests_app_code_id",
+        "requests",
+        ["app", "code", "id"],
+        sqlite_where=sa.text("code IS NOT NULL"),
+        postgresql_where=sa.text("code IS NOT NULL"),
+    )
     op.create_table(
         "revocations",
         sa.Column("id", sa.Text(), nullable=False),
@@ -177,6 +189,32 @@ def upgrade() -> None:
     )
     op.create_index("ix_revocations_connection_created_at", "revocations", ["connection", "created_at"])
     op.create_index("ix_revocations_next_try_at", "revocations", ["next_try_at"])
+    op.create_table(
+        "tallies",
+        sa.Column("dimension", sa.Text(), nullable=False),
+        sa.Column("span", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("requests", sa.Integer(), nullable=False),
+        sa.Column("refused", sa.Integer(), nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("refreshed", sa.Integer(), nullable=False),
+        sa.Column("renewed", sa.Integer(), nullable=False),
+        sa.Column("not_renewed", sa.Integer(), nullable=False),
+        sa.Column("to_5ms", sa.Integer(), nullable=False),
+        sa.Column("to_25ms", sa.Integer(), nullable=False),
+        sa.Column("to_50ms", sa.Integer(), nullable=False),
+        sa.Column("to_100ms", sa.Integer(), nullable=False),
+        sa.Column("to_250ms", sa.Integer(), nullable=False),
+        sa.Column("to_500ms", sa.Integer(), nullable=False),
+        sa.Column("to_1s", sa.Integer(), nullable=False),
+        sa.Column("to_5s", sa.Integer(), nullable=False),
+        sa.Column("to_30s", sa.Integer(), nullable=False),
+        sa.Column("longer", sa.Integer(), nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("dimension", "span", "key", "at", name="pk_tallies"),
+    )
+    op.create_index("ix_tallies_dimension_span_at_requests", "tallies", ["dimension", "span", "at", "requests"])
 
 
 def downgrade() -> None:
