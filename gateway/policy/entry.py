@@ -94,7 +94,13 @@ class EntryTemplate:
 
     def render(self, context: Context) -> Entry:
         """Fill in the fields. Raises `MissingValue`, `UrlInvalid`."""
-        url = self.url.render(context)
+        return self._entry(self.url.render(context))
+
+    def shape(self) -> Entry:
+        """Return what the entry covers with a stand-in for each field (`url.stand_ins`)."""
+        return self._entry(self.url.sample.url)
+
+    def _entry(self, url: str) -> Entry:
         target = UrlTemplate.parse(url).sample
         both = self.deny and not self.scheme_written
         stars = _WILDCARD if self.wildcard else ""

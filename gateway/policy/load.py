@@ -12,7 +12,7 @@ from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, Finding
 from gateway.policy.model import Policy
 
-__all__ = ["Finding", "Loaded", "load"]
+__all__ = ["Finding", "Loaded", "Unreadable", "load", "read"]
 
 MAX_SIZE = 1_048_576  # characters; the largest policy of a real app is a hundredth of it
 _DEEPEST = 32  # levels of tables and lists; the deepest policy of a real app has 4
@@ -47,8 +47,8 @@ def load(text: str, *, app: str, file: str) -> Loaded:
             ("", f"{app!r} is no name for an app; name the file with lower-case letters, digits, - and _, at most 64")
         )
     try:
-        data = _parse(text)
-    except _Unreadable as error:
+        data = read(text)
+    except Unreadable as error:
         return Loaded(None, tuple(Finding(file, path, message) for path, message in [*faults, error.fault]))
     broken, pruned = structure.check(data)
     faults += broken
@@ -60,27 +60,30 @@ def load(text: str, *, app: str, file: str) -> Loaded:
     return Loaded(None if findings else Policy.model_validate(data), findings)
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
+    """The text is no TOML that could be a policy; `fault` says where and why."""
+
     def __init__(self, fault: Fault) -> None:
         super().__init__(*fault)
         self.fault = fault
 
 
-def _parse(text: str) -> dict[str, object]:
+def read(text: str) -> dict[str, object]:
+    """Return a policy's tables and values as TOML has them, unchecked. Raises `Unreadable`."""
     if len(text) > MAX_SIZE:
-        raise _Unreadable(("", f"is over {MAX_SIZE >> 20} MiB"))
+        raise Unreadable(("", f"is over {MAX_SIZE >> 20} MiB"))
     if _LONG_KEY.search(text):
-        raise _Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
+        raise Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
     try:
         data = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         if at := _AT.search(message):
             message = f"is not TOML: {message[: at.start()]} (column {at[2]})"
-            raise _Unreadable((f"line {at[1]}", message)) from None
-        raise _Unreadable((f"line {len(text.splitlines()) or 1}", f"is not TOML: {message}")) from None
+            raise Unreadable((f"line {at[1]}", message)) from None
+        raise Unreadable((f"line {len(text.splitlines()) or 1}", f"is not TOML: {message}")) from None
     except (RecursionError, ValueError) as error:
-        raise _Unreadable(("", f"is not TOML: {type(error).__name__}")) from None
+        raise Unreadable(("", f"is not TOML: {type(error).__name__}")) from None
     if is_deeper(data, _DEEPEST):
-        raise _Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
+        raise Unreadable(("", f"nests more than {_DEEPEST} levels deep"))
     return data

@@ -43,29 +43,26 @@ def _entries(draft: Draft, allow: Allow) -> Iterator[Fault]:
                 yield at, str(error)
                 continue
             yield from urls.host_fields(draft, entry.url, at)
-            if key == "urls":
-                yield from _suffix(entry, at)
+            if key == "urls" and (fault := suffix_fault(entry)):
+                yield at, fault
 
 
-def _suffix(entry: EntryTemplate, at: str) -> Iterator[Fault]:
-    """Nobody's credentials go to whoever registers a name."""
+def suffix_fault(entry: EntryTemplate) -> str | None:
+    """Say why an entry covers what anyone can register, or None: nobody's credentials go to whoever registers a name."""
     host = entry.url.sample.host
     if _ADDRESS.fullmatch(host):
-        return
+        return None
     covers_below = entry.wildcard or not entry.scheme_written
     if covers_below and is_public_suffix(host):
         advice = "write a host below it, or one whole origin with its scheme, as in https://localhost:8443"
-        yield at, f"{host!r} is a public suffix, under which anyone can have a host; {advice}"
-        return
+        return f"{host!r} is a public suffix, under which anyone can have a host; {advice}"
     labels = host.split(".")
     values = [number for number, label in enumerate(labels) if label in entry.url.stand_ins]
     if values and (
         values[-1] == len(labels) - 1 or is_public_suffix(".".join(labels[values[-1] + 1 :]), icann_only=True)
     ):
-        yield (
-            at,
-            "has a field where the site's own name is, so who fills it in could choose any site; write the name out",
-        )
+        return "has a field where the site's own name is, so who fills it in could choose any site; write the name out"
+    return None
 
 
 def _methods(allow: Allow) -> Iterator[Fault]:

@@ -1,0 +1,69 @@
+"""Entries that would cover a URL that was refused, from the narrowest on.
+
+None is broader than the URL's own host, and none is a host under which anyone can have one. A path ends before what
+looks like an id: an entry with an id in it covers one thing of one person.
+"""
+
+import re
+
+from gateway.authoring.words import covers
+from gateway.http.target import Target, TargetInvalid, parse_target
+from gateway.policy.checks.urls import is_loopback
+from gateway.policy.suffix import is_public_suffix
+
+_VERSION = re.compile(r"v?\d{1,2}(?:\.\d{1,3})*[a-z]?\d?|\d{4}-\d{2}(?:-\d{2})?", re.ASCII | re.IGNORECASE)
+_ID = re.compile(
+    r"\d+"  # a number
+    r"|(?=.*\d)[0-9a-f]{8,}"  # hexadecimal
+    r"|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"  # RFC 9562
+    r"|.*(?:@|%40).*"  # an address
+    r"|(?=(?:.*\d){3}).{6,}|(?=.*\d)(?=.*(?-i:[A-Z])).{6,}"  # made by a machine: its digits
+    r"|.{32,}",
+    re.ASCII | re.IGNORECASE | re.DOTALL,
+)
+_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
+_MOST = 8  # entries; nobody chooses among more
+
+
+def entries_for(url: str) -> tuple[str, ...]:
+    """Return entries for `allow.urls`, the narrowest first; none for what is no clean http(s) URL.
+
+    http is offered as https, as which it is sent, save on this machine.
+    """
+    try:
+        target = parse_target(url.partition("#")[0].partition("?")[0])
+    except TargetInvalid:
+        return ()
+    if not _is_own(target.host):
+        return ()
+    origin = _origin(target)
+    found = [f"{origin}{path}" for path in reversed(_paths(target.path))]
+    narrow = [*found[: _MOST - 1], origin]
+    return tuple(entry for entry in narrow if covers(entry).wrong is None)
+
+
+def _is_own(host: str) -> bool:
+    return is_loopback(host) or _ADDRESS.fullmatch(host) is not None or not is_public_suffix(host)
+
+
+def _origin(target: Target) -> str:
+    if target.scheme == "https" or is_loopback(target.host):
+        return str(target.origin)
+    authority = target.authority
+    return f"https://{authority}"
+
+
+def _paths(path: str) -> list[str]:
+    """The path's beginnings, up to what is or may be an id."""
+    paths: list[str] = []
+    for number, segment in enumerate(path[1:].split("/")):
+        if not segment or _is_id(segment, first=number == 0) or set(segment) & set("*{}"):
+            break
+        paths.append(f"{paths[-1] if paths else ''}/{segment}")
+    return paths
+
+
+def _is_id(segment: str, *, first: bool) -> bool:
+    if _VERSION.fullmatch(segment) and (first or not segment.isdigit()):
+        return False
+    return _ID.fullmatch(segment) is not None
