@@ -6,7 +6,7 @@ A finding's key path isn't parsed: the checks don't quote every key, so a row is
 import re
 from collections.abc import Iterator, Mapping
 
-from gateway.authoring.form import (
+from gateway.authoring.names import (
     BOXES,
     CREDENTIALS,
     FIELD_BOXES,
