@@ -1,32 +1,195 @@
-"""A policy's first draft, from an API's own description: OpenAPI 3.0, 3.1, and Swagger 2.0, as JSON or YAML."""
+"""A policy's first draft, from an API's own description: OpenAPI 3.0 and 3.1, and Swagger 2.0, as JSON or YAML.
 
-from dataclasses import dataclass
+What a document says is data of a stranger's: it becomes values of the draft, and never comments or code, and what isn't
+right as a value of a policy is left out and noted. The draft is for a person to look through.
+"""
 
+import re
+from dataclasses import dataclass, replace
+from typing import Any
 
-class DocumentInvalid(ValueError):
-    """The text is no description of an API; the message says what it is and what would be right."""
+from gateway.authoring.document import DocumentInvalid, Table, followed, listed, parse, table, text
+from gateway.authoring.edited import put
+from gateway.authoring.patch import patched
+from gateway.authoring.schemes import Scheme, required, schemes
+from gateway.authoring.servers import Servers, servers
+from gateway.authoring.start import scratch
+from gateway.policy.checks.auth import is_scope
+from gateway.policy.load import read
+from gateway.policy.model import Grant
+from gateway.policy.url import UrlInvalid, UrlTemplate
 
+__all__ = ["DocumentInvalid", "Draft", "Scheme", "from_openapi"]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scheme:
-    """A security scheme that the document names. `grant` None: none of ours; `chosen`: the draft is made for it."""
-
-    name: str
-    what: str
-    grant: str | None
-    chosen: bool = False
+_MOST_PATHS = 20_000
+_MOST_SCOPES = 12  # that are asked for where the document doesn't say which: a person reads them all on one page
+_LONGEST_WORDS = 120  # characters of what a scope lets programs do
+_OWN = ("me", "user", "profile", "account", "self", "whoami", "userinfo", "current_user", "viewer", "ping", "status")
+"""The last segment of calls that need no input, the best for a test first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What came of a document. `notes`: what couldn't be taken over, and what to do."""
+    """What came of a document. `app`: a name for the policy's file. `notes`: what to look at, as sentences."""
 
     name: str
+    app: str
     text: str
     notes: tuple[str, ...] = ()
     schemes: tuple[Scheme, ...] = ()
 
 
 def from_openapi(document: str, scheme: str | None = None) -> Draft:
-    """Return a draft for one of the document's security schemes; None: the likeliest. Raises `DocumentInvalid`."""
-    raise NotImplementedError
+    """Return a draft for one of the document's security schemes, by its name; None: for the likeliest.
+
+    Raises `DocumentInvalid`, also for a scheme that isn't there or is none of ours.
+    """
+    data = parse(document)
+    found = schemes(data)
+    chosen = _chosen(found, scheme)
+    at = servers(data)
+    name = " ".join(text(table(data.get("info")).get("title")).split())[:80] or "API"
+    app = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "api"
+    base = at.urls[0] if at.urls else ""
+    draft = _Draft(data, base, scratch(app, name, chosen.grant if chosen and chosen.grant else Grant.NONE, base))
+    draft.notes += at.notes
+    draft.allow(at)
+    draft.authenticate(chosen, found)
+    draft.test(chosen)
+    said = tuple(replace(one, chosen=one is chosen) for one in found)
+    return Draft(name=name, app=app, text=patched(draft.start, draft.policy), notes=tuple(draft.notes), schemes=said)
+
+
+def _chosen(found: list[Scheme], name: str | None) -> Scheme | None:
+    if name is None:
+        return next((one for one in found if one.grant is not None), None)
+    one = next((one for one in found if one.name == name), None)
+    if one is None or one.grant is None:
+        usable = ", ".join(one.name for one in found if one.grant is not None) or "none"
+        raise DocumentInvalid(f"has no security scheme {name[:80]!r} that can be used here; there are: {usable}")
+    return one
+
+
+class _Draft:
+    """The draft's data, and the notes on the way."""
+
+    def __init__(self, document: Table, base: str, start: str) -> None:
+        self.document = document
+        self.base = base
+        self.start = start
+        self.policy: dict[str, Any] = read(start)
+        self.notes: list[str] = []
+
+    def allow(self, at: Servers) -> None:
+        """The servers' URLs are the allowed ones; their variables are the first fields."""
+        put(self.policy, "allow.urls", at.urls)
+        fields = [*at.fields.values(), *self.policy.get("fields", ())]
+        if fields:
+            put(self.policy, "fields", fields)
+
+    def authenticate(self, chosen: Scheme | None, found: list[Scheme]) -> None:
+        """What the chosen scheme says goes into [auth] and [inject]."""
+        if chosen is None:
+            what = f" ({', '.join(one.what for one in found[:5])})" if found else ""
+            self.notes.append(
+                f"The document has no security scheme that can be used here{what}. Choose how to connect."
+            )
+            return
+        asked = required(self.document)
+        if chosen.key in asked and len(asked) > 1:
+            others = ", ".join(key for key in asked if key != chosen.key)[:100]
+            self.notes.append(f"Calls need {others} beside {chosen.key}. Add it under request parameters.")
+        match chosen.definition.get("type"):
+            case "oauth2":
+                self._oauth(chosen)
+            case "openIdConnect":
+                url = text(chosen.definition.get("openIdConnectUrl"))[:200]
+                self.notes.append(
+                    f"Open {url} and copy authorization_endpoint into the login URL and token_endpoint into the token URL."
+                )
+            case "apiKey":
+                self._key(chosen)
+
+    def _oauth(self, chosen: Scheme) -> None:
+        flow = chosen.definition
+        has_login = chosen.grant in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT)
+        if has_login:
+            put(self.policy, "auth.authorize.url", self._whole(text(flow.get("authorizationUrl"))))
+        if chosen.grant is not Grant.IMPLICIT:
+            put(self.policy, "auth.token.url", self._whole(text(flow.get("tokenUrl"))))
+        refresh = self._whole(text(flow.get("refreshUrl")))
+        if refresh and refresh != self._whole(text(flow.get("tokenUrl"))):
+            put(self.policy, "auth.refresh.url", refresh)
+        self._scopes(chosen, has_login=has_login)
+
+    def _scopes(self, chosen: Scheme, *, has_login: bool) -> None:
+        described = {str(scope): text(words) for scope, words in table(chosen.definition.get("scopes")).items()}
+        known = [scope for scope in described if is_scope(scope)]
+        asked = [scope for scope in required(self.document).get(chosen.key, ()) if scope in known]
+        scopes = asked or (known if len(known) <= _MOST_SCOPES else [])
+        if len(scopes) < len(described):
+            left = len(described) - len(scopes)
+            self.notes.append(f"{left} of the document's {len(described)} scopes aren't asked for. Add those you need.")
+        elif scopes:
+            self.notes.append("Every scope of the document is asked for. Take those out that you don't need.")
+        if not has_login:
+            if scopes:
+                put(self.policy, "auth.token.params", {"scope": " ".join(scopes)})
+            return
+        put(self.policy, "auth.authorize.scopes", scopes)
+        words = {scope: " ".join(described[scope].split())[:_LONGEST_WORDS] for scope in scopes}
+        put(self.policy, "auth.authorize.scope_words", {scope: said for scope, said in words.items() if said} or None)
+
+    def _key(self, chosen: Scheme) -> None:
+        name, where = text(chosen.definition.get("name")), text(chosen.definition.get("in"))
+        put(self.policy, "inject", {"headers" if where == "header" else "query": {name: "{{ api_key }}"}})
+        if name.lower() == "authorization":
+            self.notes.append(
+                "The key is sent as Authorization, as it is. Many APIs want a word before it, such as Bearer."
+            )
+
+    def test(self, chosen: Scheme | None) -> None:
+        """A call that needs no input, and answers who one is."""
+        path = self._own_call(chosen)
+        if path is None:
+            self.notes.append("No call such as /me was found. Choose one for the test that needs no input.")
+        elif self.base:
+            put(self.policy, "test.url", path)
+
+    def _own_call(self, chosen: Scheme | None) -> str | None:
+        best: tuple[int, int, str] | None = None
+        for path, written in list(table(self.document.get("paths")).items())[:_MOST_PATHS]:
+            last = str(path).rstrip("/").rpartition("/")[2].lower()
+            if last not in _OWN or not _is_path(str(path)):
+                continue
+            item = followed(written, self.document)
+            call = table(item.get("get"))
+            if not call or "servers" in item or "servers" in call or call.get("security") == []:
+                continue
+            if chosen and (asked := required(call)) and chosen.key not in asked:
+                continue
+            if self._needs_input(item, call):
+                continue
+            rank = (_OWN.index(last), str(path).count("/"), str(path))
+            best = min(best, rank) if best else rank
+        return best[2] if best else None
+
+    def _needs_input(self, item: Table, call: Table) -> bool:
+        given = [
+            followed(one, self.document) for one in (*listed(item.get("parameters")), *listed(call.get("parameters")))
+        ]
+        return any(one.get("required") in (True, "true") for one in given)
+
+    def _whole(self, url: str) -> str:
+        """An endpoint's URL; OpenAPI 3.1 lets it be relative to the server."""
+        if not url or "://" in url or not self.base:
+            return url
+        origin = "/".join(self.base.split("/")[:3])  # its fields have no slash
+        return f"{origin}{url}" if url.startswith("/") else f"{self.base}/{url}"
+
+
+def _is_path(path: str) -> bool:
+    try:
+        return "{" not in path and UrlTemplate.parse(path, relative=True).is_relative
+    except UrlInvalid:
+        return False

@@ -129,6 +129,6 @@ def rows_of(given: Mapping[str, str], table: str) -> list[Row]:
             count += 1
             own = f"{name} ({count})"
         names.add(own)
-        kind, value = kind_of(value_of(kind, value, table), table)
+        kind, value = kind_of(value_of(kind if name or kind != "off" else "text", value, table), table)
         rows.append({"name": own, "value": value, "kind": kind})
     return rows

@@ -49,7 +49,7 @@ def respelled(text: str, old: Any, new: Any) -> str:
         case dict(), dict():
             written = _item(text)
             texts = {
-                name: respelled(written[name].as_string(), old[name], item) if name in old else spelled(item)
+                name: respelled(_own(written[name], old[name]), old[name], item) if name in old else spelled(item)
                 for name, item in new.items()
             }
             return _table(texts)
@@ -72,10 +72,16 @@ def _item(text: str) -> Any:
     return tomlkit.parse(f"x = {text}")["x"]
 
 
+def _own(item: Any, value: Any) -> str:
+    """How an item inside another is written; one that dotted keys make is written as a value."""
+    text = str(tomlkit.item(item).as_string())
+    return text if not isinstance(value, dict) or text.startswith("{") else spelled(value)
+
+
 def _list(text: str, old: list[Any], new: list[Any]) -> str:
     items = _item(text)
     if "\n" not in text:
-        written = [(item, one.as_string()) for item, one in zip(old, items, strict=True)]
+        written = [(item, _own(one, item)) for item, one in zip(old, items, strict=True)]
         return f"[{', '.join(next((kept for one, kept in written if same(one, item)), spelled(item)) for item in new)}]"
     matcher = difflib.SequenceMatcher(None, [repr(item) for item in old], [repr(item) for item in new], autojunk=False)
     for tag, start, stop, first, last in reversed(matcher.get_opcodes()):

@@ -48,7 +48,7 @@ def _entries(draft: Draft, allow: Allow) -> Iterator[Fault]:
 
 
 def suffix_fault(entry: EntryTemplate) -> str | None:
-    """Say why an entry covers what anyone can register, or None: nobody's credentials go to whoever registers a name."""
+    """Say why an entry covers what anyone can register, or None: credentials don't go to whoever registers a name."""
     host = entry.url.sample.host
     if _ADDRESS.fullmatch(host):
         return None

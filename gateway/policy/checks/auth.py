@@ -115,9 +115,14 @@ def _endpoints(draft: Draft, auth: Auth) -> Iterator[Fault]:
         yield from _login(auth.authorize)
 
 
+def is_scope(text: str) -> bool:
+    """Whether a text is one scope (RFC 6749 §3.3)."""
+    return bool(text.strip()) and not re.search(r"[\s\"\\]", text)
+
+
 def _login(login: Authorize) -> Iterator[Fault]:
     for number, scope in enumerate(login.scopes):
-        if not scope.strip() or re.search(r"[\s\"\\]", scope):  # RFC 6749 §3.3
+        if not is_scope(scope):
             yield f"auth.authorize.scopes[{number}]", "must be one scope, without blanks or quotes; list each by itself"
     for scope, words in login.scope_words.items():
         at = key_path(("auth", "authorize", "scope_words", scope))
