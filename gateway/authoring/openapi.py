@@ -104,9 +104,7 @@ class _Draft:
                 self._oauth(chosen)
             case "openIdConnect":
                 url = text(chosen.definition.get("openIdConnectUrl"))[:200]
-                self.notes.append(
-                    f"Open {url} and copy authorization_endpoint into the login URL and token_endpoint into the token URL."
-                )
+                self.notes.append(f"Open {url}: authorization_endpoint is the login URL, token_endpoint the token URL.")
             case "apiKey":
                 self._key(chosen)
 
