@@ -99,7 +99,7 @@ def _yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DocumentInvalid(f"is neither JSON nor YAML: {error.problem}{where}") from None
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, UnicodeEncodeError):
         raise DocumentInvalid("is neither JSON nor YAML; give an OpenAPI document in one of them") from None
 
 

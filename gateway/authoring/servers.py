@@ -15,6 +15,7 @@ from gateway.policy.url import is_label
 
 _MOST = 20  # servers; nobody's API has more, and each is an allowed URL
 _MOST_CHOICES = 100
+_TAKEN = frozenset({*ROOTS, ALIAS, "username", "password", "client_id", "client_secret", "api_key"})
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 
 
@@ -39,8 +40,8 @@ def servers(document: Table) -> Servers:
         found.notes.append("The document names no https server. Write the base URL and the allowed URLs yourself.")
     elif len(found.urls) > 1:
         found.notes.append(
-            f"The document names {len(found.urls)} servers. The base URL is the first; take the allowed URLs of those "
-            "out that you don't need."
+            f"The document names {len(found.urls)} servers. The base URL is the first; take out the allowed URLs that "
+            "you don't need."
         )
     return found
 
@@ -63,46 +64,59 @@ def _of_swagger(document: Table) -> list[tuple[str, Table]]:
 
 def _add(found: Servers, url: str, variables: Table) -> None:
     shown = url[:100]
-    if url.startswith("//"):
-        url = f"https:{url}"
-    if url.startswith("/") or "://" not in url:
+    url = f"https:{url}" if url.startswith("//") else url
+    if "://" not in url:
         found.notes.append(f"The server {shown!r} names no host. Put the host of the API before it.")
         return
     if not url.lower().startswith("https://"):
         found.notes.append(f"The server {shown!r} was left out: credentials go to https alone.")
         return
-    fields: dict[str, dict[str, Any]] = {}
-    filled = _filled(url, variables, fields, found.notes).rstrip("/")
-    wrong = covers(filled).wrong
-    if wrong and fields:
-        fields = {}
-        filled = _filled(url, variables, None, found.notes).rstrip("/")
-        wrong = covers(filled).wrong
-    if wrong:
+    fields = _fields(url, variables)
+    if covers(_filled(url, variables, fields)).wrong:
+        fields = {}  # a field may not choose just any site
+    written = [name for name in dict.fromkeys(_VARIABLE.findall(url)) if name not in fields]
+    if lacking := [name for name in written if not text(table(variables.get(name)).get("default"))]:
+        found.notes.append(f"The server {shown!r} was left out: its variable {lacking[0][:40]!r} has no default.")
+        return
+    filled = _filled(url, variables, fields)
+    if wrong := covers(filled).wrong:
         found.notes.append(f"The server {shown!r} was left out: as an allowed URL it {wrong}.")
-    elif filled not in found.urls:
+        return
+    for name in written:
+        default = text(table(variables.get(name)).get("default"))[:100]
+        found.notes.append(f"The variable {name[:40]!r} of a server was written out as its default, {default!r}.")
+    if filled not in found.urls:
         found.urls.append(filled)
-        found.fields |= fields
+        for one in fields.values():
+            name = one["name"]
+            found.fields[name] = _both(found.fields[name], one) if name in found.fields else one
 
 
-def _filled(url: str, variables: Table, fields: dict[str, dict[str, Any]] | None, notes: list[str]) -> str:
-    """The URL with a field or a default for each variable; with `fields` None, with defaults alone."""
-    host = url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-    labels = host.split(".")
+def _fields(url: str, variables: Table) -> dict[str, dict[str, Any]]:
+    """A field for each variable that is one label of the host, by the variable's name."""
+    labels = url.partition("://")[2].partition("/")[0].split(".")
+    found = {
+        name: _field(name, table(variables.get(name))) for name in _VARIABLE.findall(url) if f"{{{name}}}" in labels
+    }
+    return {name: field for name, field in found.items() if field is not None}
+
+
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """One field for a variable of two servers: what either lets choose, or anything."""
+    if "choices" in one and "choices" in other:
+        return one | {"choices": list(dict.fromkeys([*one["choices"], *other["choices"]]))}
+    return {key: value for key, value in one.items() if key not in ("choices", "default")}
+
+
+def _filled(url: str, variables: Table, fields: dict[str, dict[str, Any]]) -> str:
+    """The URL with a field or a default for each variable."""
 
     def fill(match: re.Match[str]) -> str:
-        name, variable = match[1], table(variables.get(match[1]))
-        own = _field(name, variable) if fields is not None and match[0] in labels else None
-        if own is not None and fields is not None:
-            fields[own["name"]] = own
-            return f"{{{{ {own['name']} }}}}"
-        default = text(variable.get("default"))
-        note = f"The variable {name[:40]!r} of a server was written out as its default, {default[:100]!r}."
-        if note not in notes:
-            notes.append(note)
-        return default
+        if match[1] in fields:
+            return f"{{{{ {fields[match[1]]['name']} }}}}"
+        return text(table(variables.get(match[1])).get("default"))
 
-    return _VARIABLE.sub(fill, url)
+    return _VARIABLE.sub(fill, url).rstrip("/")
 
 
 def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -115,7 +129,7 @@ def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:
     if not all(map(is_label, [*choices, *filter(None, [default])])) or len(set(choices)) < len(choices):
         return None
     own = re.sub(r"\W", "_", name, flags=re.ASCII)[:60] or "server"
-    own = f"server_{own}" if own[0].isdigit() or own in (*ROOTS, ALIAS) else own
+    own = f"server_{own}" if own[0].isdigit() or own in _TAKEN else own
     found: dict[str, Any] = {"name": own, "help": " ".join(text(variable.get("description")).split())[:200]}
     if choices:
         found["choices"] = choices
