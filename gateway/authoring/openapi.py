@@ -115,14 +115,14 @@ class _Draft:
             put(self.policy, "auth.authorize.url", self._whole(text(flow.get("authorizationUrl"))))
         if chosen.grant is not Grant.IMPLICIT:
             put(self.policy, "auth.token.url", self._whole(text(flow.get("tokenUrl"))))
-        refresh = self._whole(text(flow.get("refreshUrl")))
-        if refresh and refresh != self._whole(text(flow.get("tokenUrl"))):
-            put(self.policy, "auth.refresh.url", refresh)
+        refresh = text(flow.get("refreshUrl"))
+        if refresh and refresh != text(flow.get("tokenUrl")):
+            put(self.policy, "auth.refresh.url", self._whole(refresh) or None)
         self._scopes(chosen, has_login=has_login)
 
     def _scopes(self, chosen: Scheme, *, has_login: bool) -> None:
         described = {str(scope): text(words) for scope, words in table(chosen.definition.get("scopes")).items()}
-        known = [scope for scope in described if is_scope(scope)]
+        known = [scope for scope in described if is_scope(scope) and "{" not in scope]
         asked = [scope for scope in required(self.document).get(chosen.key, ()) if scope in known]
         scopes = asked or (known if len(known) <= _MOST_SCOPES else [])
         if len(scopes) < len(described):
@@ -162,7 +162,7 @@ class _Draft:
                 continue
             item = followed(written, self.document)
             call = table(item.get("get"))
-            if not call or "servers" in item or "servers" in call or call.get("security") == []:
+            if "get" not in item or "servers" in item or "servers" in call or call.get("security") == []:
                 continue
             if chosen and (asked := required(call)) and chosen.key not in asked:
                 continue
@@ -180,6 +180,9 @@ class _Draft:
 
     def _whole(self, url: str) -> str:
         """An endpoint's URL; OpenAPI 3.1 lets it be relative to the server."""
+        if "{" in url:  # a template is the policy's own, and no stranger's
+            self.notes.append(f"The URL {url[:100]!r} was left out: it has a value in it. Write it yourself.")
+            return ""
         if not url or "://" in url or not self.base:
             return url
         origin = "/".join(self.base.split("/")[:3])  # its fields have no slash

@@ -80,7 +80,9 @@ def _of(key: str, definition: Table) -> Iterator[Scheme]:
             yield _scheme(key, "http basic", Grant.BASIC, definition | {"type": "http", "scheme": "basic"})
         case "apiKey":
             where, name = text(definition.get("in")), text(definition.get("name"))
-            usable = name and (where == "query" or (where == "header" and not forbidden_header(name)))
+            usable = bool(name) and (
+                (where == "query" and name.isprintable()) or (where == "header" and not forbidden_header(name))
+            )
             yield _scheme(key, f"apiKey in {where} {name}", Grant.API_KEY if usable else None, definition)
         case _:
             yield _scheme(key, kind or "a scheme without a type", None, definition)

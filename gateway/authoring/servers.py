@@ -75,7 +75,7 @@ def _add(found: Servers, url: str, variables: Table) -> None:
     if covers(_filled(url, variables, fields)).wrong:
         fields = {}  # a field may not choose just any site
     written = [name for name in dict.fromkeys(_VARIABLE.findall(url)) if name not in fields]
-    if lacking := [name for name in written if not text(table(variables.get(name)).get("default"))]:
+    if lacking := [name for name in written if not _default(variables, name)]:
         found.notes.append(f"The server {shown!r} was left out: its variable {lacking[0][:40]!r} has no default.")
         return
     filled = _filled(url, variables, fields)
@@ -83,7 +83,7 @@ def _add(found: Servers, url: str, variables: Table) -> None:
         found.notes.append(f"The server {shown!r} was left out: as an allowed URL it {wrong}.")
         return
     for name in written:
-        default = text(table(variables.get(name)).get("default"))[:100]
+        default = _default(variables, name)[:100]
         found.notes.append(f"The variable {name[:40]!r} of a server was written out as its default, {default!r}.")
     if filled not in found.urls:
         found.urls.append(filled)
@@ -114,9 +114,15 @@ def _filled(url: str, variables: Table, fields: dict[str, dict[str, Any]]) -> st
     def fill(match: re.Match[str]) -> str:
         if match[1] in fields:
             return f"{{{{ {fields[match[1]]['name']} }}}}"
-        return text(table(variables.get(match[1])).get("default"))
+        return _default(variables, match[1])
 
     return _VARIABLE.sub(fill, url).rstrip("/")
+
+
+def _default(variables: Table, name: str) -> str:
+    """What a variable is by default; a template is the policy's own, and no stranger's."""
+    default = text(table(variables.get(name)).get("default"))
+    return "" if "{" in default else default
 
 
 def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:

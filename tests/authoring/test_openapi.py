@@ -226,6 +226,11 @@ def test_swagger_is_read_too() -> None:
             ["https://{{ server_test }}.example.com"],
             None,
         ),
+        (
+            {"url": "https://a.test/{x}", "variables": {"x": {"default": "{{ api_key }}"}}},
+            [],
+            "was left out: its variable 'x' has no default",
+        ),
         ({"url": "https://{gone}.example.com"}, ["https://{{ gone }}.example.com"], None),
         ({"url": "https://x.{gone}/"}, [], "was left out: its variable 'gone' has no default"),
     ],
@@ -282,6 +287,21 @@ def test_so_many_scopes_that_nobody_reads_them_are_not_asked_for() -> None:
     draft = from_openapi(json.dumps(document))
     assert tomllib.loads(draft.text)["auth"]["authorize"]["scopes"] == []
     assert "50 of the document's 50 scopes aren't asked for. Add those you need." in draft.notes
+
+
+def test_a_template_of_a_stranger_s_is_left_out() -> None:
+    """It could name a secret in a URL."""
+    flow = {"tokenUrl": "https://a.test/{{ client_secret }}", "scopes": {"{{client_secret}}": "", "read": "{{ x }}"}}
+    document = {
+        "openapi": "3.0.0",
+        "info": {"title": "{{ x }}"},
+        "components": {"securitySchemes": {"o": {"type": "oauth2", "flows": {"clientCredentials": flow}}}},
+    }
+    draft = from_openapi(json.dumps(document))
+    data = tomllib.loads(draft.text)
+    assert data["auth"]["token"] == {"url": "", "params": {"scope": "read"}}
+    assert data["connection"]["label"] == "{{ connection.id }}"
+    assert "The URL 'https://a.test/{{ client_secret }}' was left out: it has a value in it" in " ".join(draft.notes)
 
 
 def test_two_schemes_that_go_together_are_told() -> None:
@@ -343,22 +363,29 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | WORDS, inner, max_size=5),
     max_leaves=12,
 )
-SCHEME = (
-    st.dictionaries(KEYS, JSON, max_size=5)
-    | st.fixed_dictionaries(
-        {"type": st.just("oauth2"), "flows": st.dictionaries(KEYS, st.dictionaries(KEYS, JSON, max_size=4), max_size=2)}
-    )
-    | st.fixed_dictionaries({"type": st.just("apiKey"), "in": st.sampled_from(["header", "query"]), "name": WORDS})
+FLOW = st.fixed_dictionaries(
+    {}, optional={"authorizationUrl": WORDS, "tokenUrl": WORDS} | {"scopes": st.dictionaries(WORDS, JSON)}
 )
-SERVER = st.fixed_dictionaries({"url": WORDS}, optional={"variables": st.dictionaries(KEYS, JSON, max_size=3)})
+FLOWS = st.sampled_from(["authorizationCode", "implicit", "password", "clientCredentials", "other"])
+SCHEME = st.one_of(
+    st.dictionaries(KEYS, JSON, max_size=5),
+    st.fixed_dictionaries({"type": st.just("oauth2"), "flows": st.dictionaries(FLOWS, FLOW, max_size=2)}),
+    st.fixed_dictionaries({"type": st.just("apiKey"), "in": st.sampled_from(["header", "query"]), "name": WORDS}),
+    st.fixed_dictionaries({"type": st.just("http"), "scheme": st.sampled_from(["basic", "bearer", "other"])}),
+)
+SERVER = st.fixed_dictionaries(
+    {"url": WORDS | st.sampled_from(["https://{a}.b.test/{c}", "https://a.test", "/v1"])},
+    optional={"variables": st.dictionaries(st.sampled_from("ac"), JSON)},
+)
+PATHS = st.dictionaries(WORDS | st.sampled_from(["/me", "/v1/user"]), JSON | st.just({"get": {}}), max_size=3)
+NAMED = st.dictionaries(st.sampled_from("abc") | WORDS, SCHEME, max_size=3)
 DOCUMENTS = st.fixed_dictionaries(
-    {"openapi": st.just("3.0.0")},
+    {"openapi": st.just("3.0.0"), "components": st.fixed_dictionaries({"securitySchemes": NAMED})},
     optional={
         "info": JSON | st.fixed_dictionaries({"title": WORDS}),
         "servers": JSON | st.lists(SERVER, max_size=3),
-        "security": JSON,
-        "paths": JSON | st.dictionaries(WORDS | KEYS, JSON, max_size=3),
-        "components": JSON | st.fixed_dictionaries({"securitySchemes": st.dictionaries(WORDS, SCHEME, max_size=3)}),
+        "security": JSON | st.lists(st.dictionaries(st.sampled_from("abc"), st.lists(WORDS)), max_size=2),
+        "paths": JSON | PATHS,
     },
 )
 
@@ -369,7 +396,7 @@ def test_whatever_a_document_says_its_draft_is_a_policy_s_text_and_has_no_more_i
     data = tomllib.loads(draft.text)
     assert data.keys() <= {"name", "base_url", "allow", "fields", "auth", "test", "connection", "inject"}
     comments = [line for line in draft.text.splitlines() if line.startswith("#")]
-    assert not [line for line in comments if "evil" in line]
+    assert not [line for line in comments if "evil = 1" in line]
     for one in draft.schemes:
         if one.grant is not None:
             chosen = from_openapi(json.dumps(document), one.name)
