@@ -46,8 +46,8 @@ def listed(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> str:
-    """Return a text without blanks around it; what is none is empty."""
-    return value.strip() if isinstance(value, str) else ""
+    """Return a text without blanks around it, and with nothing that UTF-8 can't say; what is none is empty."""
+    return value.strip().encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def followed(value: Any, root: Table) -> Table:

@@ -51,7 +51,9 @@ def from_json(text: str) -> Any:
         value = json.loads(text, object_pairs_hook=_pairs, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
-    return text if is_deeper(value, _DEEPEST) or _has_null(value) else value
+    if is_deeper(value, _DEEPEST) or _has_null(value) or _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+        return text
+    return value
 
 
 def json_text(value: Any) -> str:

@@ -121,7 +121,7 @@ class _Draft:
         self._scopes(chosen, has_login=has_login)
 
     def _scopes(self, chosen: Scheme, *, has_login: bool) -> None:
-        described = {str(scope): text(words) for scope, words in table(chosen.definition.get("scopes")).items()}
+        described = {text(scope): text(words) for scope, words in table(chosen.definition.get("scopes")).items()}
         known = [scope for scope in described if is_scope(scope) and "{" not in scope]
         asked = [scope for scope in required(self.document).get(chosen.key, ()) if scope in known]
         scopes = asked or (known if len(known) <= _MOST_SCOPES else [])

@@ -183,12 +183,11 @@ class _Editor:
     # Rows of a list of tables.
 
     def _rows(self, path: Path, old: list[Any], new: list[Any]) -> None:
-        spans = [self._span((*path, number)) for number in range(len(old))]
         homes = _homes(old, new)
         for row, home in zip(new, homes, strict=True):
-            if home is not None:
+            if home is not None and not same(old[home], row):
                 self._table((*path, home), old[home], row)
-        spans = [self._span((*path, number)) for number in range(len(old))]
+        spans = self._spans(path, len(old))
         first = self._all.index(spans[0][0])
         before = self._all[:first]
         gone = {id(statement) for span in spans for statement in span}
@@ -201,8 +200,13 @@ class _Editor:
         rows = _arranged(spans, wanted)
         self.document.statements = [*before, *(statement for row in rows for statement in row), *after]
 
-    def _span(self, path: Path) -> list[Statement]:
-        return [statement for statement in self._all if statement.table[: len(path)] == path]
+    def _spans(self, path: Path, count: int) -> list[list[Statement]]:
+        """The statements of each row."""
+        spans: list[list[Statement]] = [[] for _ in range(count)]
+        for statement in self._all:
+            if statement.table[: len(path)] == path and isinstance(number := statement.table[len(path)], int):
+                spans[number].append(statement)
+        return spans
 
     # Where things go.
 

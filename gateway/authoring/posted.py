@@ -74,7 +74,7 @@ def _tidied(name: str, value: str) -> str:
     if name in LINES:
         return "\n".join(lines(value))
     if name in NUMBERS:
-        return ", ".join(re.split(r"[\s,]+", value.strip(", \n\t\r"))) if value.strip(", \n\t\r") else ""
+        return ", ".join(part for part in re.split(r"[\s,]+", value) if part)
     if name in JSONS:
         return json_text(from_json(value)) if value else ""
     return value

@@ -47,7 +47,7 @@ def schemes(document: Table) -> list[Scheme]:
     definitions = document.get("securityDefinitions") if "swagger" in document else None
     named = table(definitions) or table(table(document.get("components")).get("securitySchemes"))
     found = [
-        scheme for key, value in list(named.items())[:_MOST] for scheme in _of(str(key), followed(value, document))
+        scheme for key, value in list(named.items())[:_MOST] for scheme in _of(text(key), followed(value, document))
     ]
     asked = required(document)
     return sorted(found, key=lambda scheme: _rank(scheme, asked))
@@ -56,7 +56,7 @@ def schemes(document: Table) -> list[Scheme]:
 def required(operation: Table) -> dict[str, list[str]]:
     """The schemes, each with its scopes, that a document or an operation asks for first; {} for none."""
     for requirement in map(table, listed(operation.get("security"))):
-        return {str(key): [text(scope) for scope in listed(scopes)] for key, scopes in requirement.items()}
+        return {text(key): [text(scope) for scope in listed(scopes)] for key, scopes in requirement.items()}
     return {}
 
 
@@ -90,7 +90,7 @@ def _of(key: str, definition: Table) -> Iterator[Scheme]:
 
 def _flows(key: str, definition: Table) -> Iterator[Scheme]:
     flows: dict[str, Any] = table(definition.get("flows")) or {text(definition.get("flow")): definition}
-    for flow, described in flows.items():
+    for flow, described in ((text(flow), described) for flow, described in flows.items()):
         grant = _FLOWS.get(flow)
         name = key if len(flows) == 1 else f"{key} ({flow})"
         yield _scheme(name, f"oauth2, {flow}", grant, table(described) | {"type": "oauth2"}, key=key)

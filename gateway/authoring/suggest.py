@@ -57,7 +57,7 @@ def _paths(path: str) -> list[str]:
     """The path's beginnings, up to what is or may be an id."""
     paths: list[str] = []
     for number, segment in enumerate(path[1:].split("/")):
-        if not segment or _is_id(segment, first=number == 0) or set(segment) & set("*{}"):
+        if not segment or _is_id(segment, first=number == 0) or "{" in segment:
             break
         paths.append(f"{paths[-1] if paths else ''}/{segment}")
     return paths

@@ -304,6 +304,28 @@ def test_a_template_of_a_stranger_s_is_left_out() -> None:
     assert "The URL 'https://a.test/{{ client_secret }}' was left out: it has a value in it" in " ".join(draft.notes)
 
 
+@pytest.mark.parametrize(
+    ("paths", "url"),
+    [
+        ({"/me": {"get": {}}}, "/me"),
+        ({"/v1/users/me/": {"get": {}}, "/user": {"get": {}}}, "/v1/users/me/"),
+        ({"/me": {"get": {"security": []}}}, None),
+        ({"/me": {"get": {"parameters": [{"required": True}]}}}, None),
+        ({"/me": {"get": {}, "parameters": [{"$ref": "#/paths/p"}]}, "p": {"required": True}}, None),
+        ({"/me": {"get": {}, "servers": [{"url": "https://b.test"}]}}, None),
+        ({"/me": {"post": {}}, "/user/{id}": {"get": {}}, "/contacts": {"get": {}}}, None),
+        ({"/x\\y/me": {"get": {}}, "/{{ x }}/me": {"get": {}}}, None),
+    ],
+)
+def test_the_test_call_is_one_that_needs_the_credentials_and_nothing_else(
+    paths: dict[str, Any], url: str | None
+) -> None:
+    document = {"openapi": "3.0.0", "servers": [{"url": "https://a.test"}], "paths": paths}
+    draft = from_openapi(json.dumps(document))
+    assert tomllib.loads(draft.text).get("test") == (None if url is None else {"url": url})
+    assert any("No call such as /me" in note for note in draft.notes) is (url is None)
+
+
 def test_two_schemes_that_go_together_are_told() -> None:
     document = {
         "openapi": "3.0.0",
@@ -314,6 +336,7 @@ def test_two_schemes_that_go_together_are_told() -> None:
 
 
 EVIL = [
+    "\ud800",
     '"\nevil = 1',
     "{{ x }}",
     "{a}",
@@ -397,7 +420,9 @@ def test_whatever_a_document_says_its_draft_is_a_policy_s_text_and_has_no_more_i
     assert data.keys() <= {"name", "base_url", "allow", "fields", "auth", "test", "connection", "inject"}
     comments = [line for line in draft.text.splitlines() if line.startswith("#")]
     assert not [line for line in comments if "evil = 1" in line]
+    assert f"{draft.text}{draft.name}{draft.notes}{[one.name + one.what for one in draft.schemes]}".encode()
     for one in draft.schemes:
+        assert one.name.encode() == one.name.encode("utf-8", "replace")
         if one.grant is not None:
             chosen = from_openapi(json.dumps(document), one.name)
             assert tomllib.loads(chosen.text)["auth"]["grant"] == one.grant

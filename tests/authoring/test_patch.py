@@ -83,6 +83,16 @@ def test_only_what_differs_is_written(text: str, new: dict[str, object], expecte
     assert tomllib.loads(expected) == new
 
 
+TEXTS = [REFERENCE, SCATTERED, TWISTED, ROWS, ODD, "", *SHIPPED[::4]]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_any_text_can_come_to_say_what_another_does(text: str) -> None:
+    for other in TEXTS:
+        new = tomllib.loads(other)
+        assert tomllib.loads(patched(text, new)) == new
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -109,6 +109,7 @@ def test_a_row_is_found_however_its_key_is_quoted(path: str, name: str) -> None:
     """Checks write some keys in quotes and others not."""
     rows = {f"inject.body.{number}.name": key for number, key in enumerate(["a", "a.b", 'say "a"'])}
     assert name_of(path, rows) == name
+    assert name_of(path, dict(reversed(rows.items()))) == name
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)

@@ -40,6 +40,7 @@ from tests import near_misses
         ("https://a.test/", ["https://a.test"]),
         ("https://a.test/v1/", ["https://a.test/v1", "https://a.test"]),
         ("https://a.test/x*/y", ["https://a.test"]),
+        ("https://a.test/x/{{y}}/z", ["https://a.test/x", "https://a.test"]),
         ("http://a.test:8080/x", ["https://a.test:8080/x", "https://a.test:8080"]),
         ("http://a.test/x", ["https://a.test/x", "https://a.test"]),
         ("http://localhost:9000/x", ["http://localhost:9000/x", "http://localhost:9000"]),
