@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
+from urllib.parse import quote
 
 from gateway.errors import ClientError, Refusal
 from gateway.secret import Secret
@@ -153,6 +154,11 @@ class Access:
             detail = f"There is a client {row.name} already."
             hint = "Revoke it first, or choose another name."
             raise ClientError(Refusal(code="conflict", detail=detail, hint=hint)) from error
+
+
+def proxy_url(authority: str, connection: str, token: str) -> str:
+    """Return the proxy's URL with the connection and the token in it, as every HTTP client reads it."""
+    return f"http://{quote(connection, safe='')}:{quote(token, safe='')}@{authority}"
 
 
 def hash_token(token: str) -> bytes:

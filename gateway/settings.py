@@ -36,6 +36,7 @@ from gateway.secret import Secret
 
 PREFIX = "GATEWAY_"
 DEFAULT_FILE = Path("config.toml")
+LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,14 @@ class Egress(_Section):
     """Where requests may go besides public addresses."""
 
     allow_networks: Networks = ()
+
+    @property
+    def no_proxy(self) -> str:
+        """What programs needn't ask the gateway for: their own machine's services, unless it is set up to reach them.
+
+        What their surroundings exempt is not taken over: those calls would go out without their credentials.
+        """
+        return "" if any(network.is_loopback for network in self.allow_networks) else LOOPBACK_NAMES
 
 
 class Webhook(_Section):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access import Access, Client, Pattern
+from gateway.access import Access, Client, Pattern, proxy_url
 from gateway.errors import ClientError
 from gateway.secret import Secret
 from gateway.store import ClientRow, Store
@@ -217,3 +217,7 @@ async def test_what_is_no_client_is_refused_with_the_place(access, name, pattern
     assert caught.value.refusal.code == "invalid"
     assert [error["path"] for error in caught.value.refusal.errors] == [path]
     assert await access.list() == ()
+
+
+def test_a_token_is_escaped_in_the_proxys_url():
+    assert proxy_url("127.0.0.1:8080", "a b", "x/@:") == "http://a%20b:x%2F%40%3A@127.0.0.1:8080"

@@ -353,3 +353,11 @@ def test_settings_are_handed_on_without_the_secret(monkeypatch: pytest.MonkeyPat
     assert "hush-hush" not in settings.model_dump_json() + repr(settings)
     monkeypatch.delenv("GATEWAY_WEBHOOK__SECRET")
     assert Settings.model_validate_json(settings.model_dump_json()).webhook.secret == Secret("")
+
+
+@pytest.mark.parametrize(
+    ("networks", "exempt"),
+    [([], "localhost,127.0.0.1,::1"), (["10.0.0.0/8"], "localhost,127.0.0.1,::1"), (["127.0.0.1/32"], "")],
+)
+def test_programs_reach_their_own_machine_themselves_unless_the_gateway_may(networks: list[str], exempt: str) -> None:
+    assert Settings(egress={"allow_networks": networks}).egress.no_proxy == exempt

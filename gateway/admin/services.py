@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from gateway.vault import Vault
 
 
+class Authority(Protocol):
+    """Who signs what is shown inside tunnels."""
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate that callers are to trust."""
+
+
 class Services(Protocol):
     """The parts of a running gateway. `clock` gives seconds since the epoch."""
 
@@ -58,3 +66,6 @@ class Services(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """The time."""
+
+    async def authority(self) -> Authority:
+        """Return the certificate authority."""

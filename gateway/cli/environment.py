@@ -8,9 +8,7 @@ roots and ours.
 
 import ssl
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from urllib.parse import quote
 
 from gateway.settings import PREFIX
 
@@ -18,7 +16,6 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 """No ALL_PROXY: it would take along what isn't HTTP, which the gateway doesn't speak."""
 
 NO_PROXY_VARIABLES = ("NO_PROXY", "no_proxy")
-LOOPBACK_NAMES = "localhost,127.0.0.1,::1"
 
 BUNDLE_VARIABLES = (
     "SSL_CERT_FILE",  # OpenSSL: Python's ssl, Ruby, Go, Rust with native roots
@@ -39,19 +36,6 @@ BUNDLE_VARIABLES = (
 
 EXTRA_VARIABLES = ("NODE_EXTRA_CA_CERTS",)
 """Each adds to what the program trusts: the file holds ours alone."""
-
-
-def proxy_url(authority: str, connection: str, token: str) -> str:
-    """Return the proxy's URL with the connection and the token in it, as every HTTP client reads it."""
-    return f"http://{quote(connection, safe='')}:{quote(token, safe='')}@{authority}"
-
-
-def exempt(allow_networks: Iterable[IPv4Network | IPv6Network]) -> str:
-    """Return the value of NO_PROXY: this machine's own services, unless the gateway is set up to reach them.
-
-    What the surroundings exempt is not taken over: those calls would go out without their credentials.
-    """
-    return "" if any(network.is_loopback for network in allow_networks) else LOOPBACK_NAMES
 
 
 def program_environment(

@@ -81,7 +81,8 @@ async def _run(context: typer.Context, connection: str, command: list[str], toke
 async def _run_with(
     signals: "_Signals", context: typer.Context, connection: str, command: list[str], token: str | None
 ) -> int:
-    from gateway.cli.environment import exempt, program_environment, proxy_url
+    from gateway.access import proxy_url
+    from gateway.cli.environment import program_environment
 
     async with frame_of(context).opened() as gateway:
         await _check(gateway, connection)
@@ -94,7 +95,7 @@ async def _run_with(
                 environment = program_environment(
                     os.environ,
                     proxy=proxy_url(authority, connection, used),
-                    no_proxy=exempt(gateway.settings.egress.allow_networks),
+                    no_proxy=gateway.settings.egress.no_proxy,
                     bundle=bundle,
                     certificate=ours,
                     withheld=_withheld(gateway),

@@ -6,6 +6,7 @@
     site        the application: every route, the headers of every answer
     headers, static     those headers; the sheet, the icon and the script
     health      /healthz, /readyz, /metrics
+    trust       /ca.pem, the certificate that callers trust
     session     who is at the other end: signed cookies and the tokens that forms carry
     ended       sessions that were signed out, at whichever server
     forms       reading a form, and checking that it came from a page of ours
@@ -13,6 +14,7 @@
     render      pages from templates, error pages included; `templates/macros.html` has what they are made of
     admin       pages for a signed-in administrator alone
     signin, overview, connect     the pages
+    recipes     what to paste where, so that a program goes through the gateway
 
 Nothing proxied is ever served here, and nothing here is reachable through the proxy listener.
 """

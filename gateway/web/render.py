@@ -28,7 +28,7 @@ SECTIONS = (
 """The pages that every page of an administrator leads to: each path, and its name among the words."""
 SCRIPT_POLICY = POLICY.replace("default-src 'none';", "default-src 'none'; script-src 'self'; connect-src 'self';")
 """For a page with a script of ours: it may ask this listener, and nobody else."""
-_MACHINES = ("/api/", "/healthz", "/readyz", "/metrics")
+_MACHINES = ("/api/", "/healthz", "/readyz", "/metrics", "/ca.pem")
 
 
 class Pages:

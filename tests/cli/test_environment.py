@@ -1,9 +1,8 @@
 """What a program is given so that it goes through the gateway."""
 
-from ipaddress import ip_network
 from pathlib import Path
 
-from gateway.cli.environment import bundle_pem, exempt, program_environment, proxy_url
+from gateway.cli.environment import bundle_pem, program_environment
 
 BUNDLES = (
     "SSL_CERT_FILE",
@@ -47,16 +46,6 @@ def test_what_is_the_gateways_own_stays_behind() -> None:
     )
     assert not ours.keys() & found.keys()
     assert found["GATE"] == "e"
-
-
-def test_this_machine_is_exempt_unless_the_gateway_may_reach_it() -> None:
-    assert exempt([]) == "localhost,127.0.0.1,::1"
-    assert exempt([ip_network("10.0.0.0/8")]) == "localhost,127.0.0.1,::1"
-    assert exempt([ip_network("127.0.0.1/32")]) == ""
-
-
-def test_a_token_is_escaped_in_the_url() -> None:
-    assert proxy_url("127.0.0.1:8080", "a b", "x/@:") == "http://a%20b:x%2F%40%3A@127.0.0.1:8080"
 
 
 def test_the_bundle_holds_the_roots_and_ours(tmp_path: Path) -> None:

@@ -181,6 +181,11 @@ class FakeVault:
         }
 
 
+@dataclass(frozen=True)
+class FakeAuthority:
+    certificate_pem: bytes = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+
+
 @dataclass(kw_only=True)
 class FakeGateway:
     """What the composition root would hand over."""
@@ -198,6 +203,9 @@ class FakeGateway:
 
     def clock(self) -> float:
         return self.now
+
+    async def authority(self) -> FakeAuthority:
+        return FakeAuthority()
 
 
 @dataclass(frozen=True, kw_only=True)
