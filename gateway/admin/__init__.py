@@ -5,6 +5,7 @@
     models     what is sent and answered, as pydantic models; never a secret in an answer, but a new client's token once
     openapi    the OpenAPI 3.1 document, made from the table and the models
     apps, connections, clients, activity, links     the handlers, one room for each kind of thing
+    granting   making and ending clients, as the pages and the command line do it too
     answers    JSON and RFC 9457 answers, request ids; shared with the pages
     token      the admin token
 

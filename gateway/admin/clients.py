@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from gateway.admin.granting import end_client, make_client
 from gateway.admin.models import Client, ClientCreated, ListOf, NewClient, PageQuery, time_of
 from gateway.admin.operation import Answer, Call, missing
 from gateway.store.rows import ClientRow
@@ -11,19 +12,9 @@ from gateway.store.rows import ClientRow
 async def create_client(call: Call) -> Answer:
     """Make a client; its token is in this answer and nowhere else."""
     wanted: NewClient = call.body
-    services = call.services
-    expires_at = services.clock() + wanted.expires_in if wanted.expires_in is not None else None
-    token = await services.access.create(wanted.name, tuple(wanted.connections), expires_at)
-    await services.audit.record(
-        "client.created",
-        actor=call.actor,
-        client=wanted.name,
-        connections=list(wanted.connections),
-        expires_at=expires_at,
+    row, token = await make_client(
+        call.services, name=wanted.name, patterns=wanted.connections, lifetime=wanted.expires_in, actor=call.actor
     )
-    row = await services.store.clients.get(wanted.name)
-    if row is None:
-        raise missing(f"client {wanted.name!r}")
     return Answer(body=ClientCreated(**_values(row), token=token.reveal()), status=201)
 
 
@@ -40,12 +31,9 @@ async def list_clients(call: Call) -> Answer:
 async def revoke_client(call: Call) -> Answer:
     """End a client's right at once. Doing so again changes nothing."""
     name, services = call.parameters["name"], call.services
-    row = await services.store.clients.get(name)
-    if row is None:
+    if await services.store.clients.get(name) is None:
         raise missing(f"client {name!r}")
-    if row.revoked_at is None:
-        await services.access.revoke(name)
-        await services.audit.record("client.revoked", actor=call.actor, client=name)
+    await end_client(services, name, actor=call.actor)
     return Answer(status=204)
 
 

@@ -41,19 +41,16 @@ def revoke(context: typer.Context, name: str) -> None:
 
 
 async def _create(context: typer.Context, name: str, patterns: tuple[str, ...], expires: str, *, json: bool) -> None:
+    from gateway.admin.granting import make_client
     from gateway.cli.output import moment, note, say, show_json
 
     lifetime = _lifetime(expires)
     async with frame_of(context).opened(create=True) as gateway:
-        until = None if lifetime is None else gateway.clock() + lifetime
-        token = await gateway.access.create(name, patterns, until)
-        await gateway.audit.record(
-            "client.created", actor="cli", client=name, connections=list(patterns), expires_at=until
-        )
-        row = await gateway.store.clients.get(name)
-    if json and row is not None:
+        row, token = await make_client(gateway, name=name, patterns=patterns, lifetime=lifetime, actor="cli")
+    if json:
         show_json(_as_json(row) | {"token": token.reveal()})
         return
+    until = row.expires_at
     note(f"Client {name} may use {', '.join(patterns)}{f' until {moment(until)}' if until else ''}.")
     note("Its token is shown this once:")
     say(token.reveal())
@@ -107,12 +104,12 @@ def _state(revoked_at: float | None, expires_at: float | None, now: float) -> st
 
 
 async def _revoke(context: typer.Context, name: str) -> None:
+    from gateway.admin.granting import end_client
     from gateway.cli.output import note
     from gateway.errors import ClientError, Refusal
 
     async with frame_of(context).opened() as gateway:
-        if not await gateway.access.revoke(name):
+        if not await end_client(gateway, name, actor="cli"):
             hint = "See: gateway clients list"
             raise ClientError(Refusal(code="not_found", detail=f"There is no client {name!r} to revoke.", hint=hint))
-        await gateway.audit.record("client.revoked", actor="cli", client=name)
     note(f"Client {name} is revoked.")

@@ -144,6 +144,13 @@ class Connections(Leases):
             async with self._database.write() as connection:
                 await connection.execute(update(connections).where(connections.c.id.in_(some)).values(last_used_at=now))
 
+    async def ids(self) -> tuple[str, ...]:
+        """Return the id of every connection that isn't disconnected, in order."""
+        standing = [status for status in Status if status is not Status.DISCONNECTED]
+        query = select(connections.c.id).where(connections.c.status.in_(standing)).order_by(connections.c.id)
+        async with self._database.read() as connection:
+            return tuple((await connection.execute(query)).scalars())
+
     async def _one(self, query: Select[*tuple[object, ...]]) -> ConnectionRow | None:
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()

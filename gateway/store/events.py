@@ -23,6 +23,7 @@ class Events:
         *,
         app: str | None = None,
         connection: str | None = None,
+        client: str | None = None,
         kind: str | None = None,
         limit: int = LIMIT,
         cursor: str | None = None,
@@ -32,7 +33,7 @@ class Events:
 
         With `after`, an entry's number: those behind it, oldest first; `next` is then the next page's `after`.
         """
-        wanted = {"app": app, "connection": connection, "kind": kind}
+        wanted = {"app": app, "connection": connection, "client": client, "kind": kind}
         found, following = await read_page(
             self._database, events, wanted=wanted, limit=limit, cursor=cursor, after=after
         )

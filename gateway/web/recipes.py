@@ -89,20 +89,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What to do for one kind of runner, in order."""
+    """What to do for one kind of runner, in order. `notes` name what is to be said below it."""
 
     id: str
-    title: str
     blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
 
 
 # The template of each block, its language, and the file to save it as.
-_RECIPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
-    ("shell", "Shell", (("shell.sh", "sh", ""),)),
-    ("curl", "curl", (("curl.sh", "sh", ""),)),
+_RECIPES: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    ("shell", (("shell.sh", "sh", ""),)),
+    ("curl", (("curl.sh", "sh", ""),)),
     (
         "python",
-        "Python",
         (
             ("token.sh", "sh", ""),
             ("call_requests.py", "python", "call_requests.py"),
@@ -111,7 +110,6 @@ _RECIPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "node",
-        "Node.js",
         (
             ("token.sh", "sh", ""),
             ("call.mjs", "javascript", "call.mjs"),
@@ -119,12 +117,11 @@ _RECIPES: tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...] = (
             ("node.sh", "sh", ""),
         ),
     ),
-    ("docker", "Docker", (("docker.sh", "sh", ""),)),
-    ("kubernetes", "Kubernetes", (("kubernetes.yaml", "yaml", "job.yaml"),)),
-    ("n8n", "n8n", (("n8n_node", "text", ""), ("n8n.sh", "sh", ""))),
+    ("docker", (("docker.sh", "sh", ""),)),
+    ("kubernetes", (("kubernetes.yaml", "yaml", "job.yaml"),)),
+    ("n8n", (("n8n_node", "text", ""), ("n8n.sh", "sh", ""))),
     (
         "github",
-        "GitHub Actions",
         (
             ("github_secret.sh", "sh", ""),
             ("github_workflow.yml", "yaml", ".github/workflows/call-through-the-gateway.yml"),
@@ -137,9 +134,25 @@ def recipes(place: Place) -> tuple[Recipe, ...]:
     """Return every recipe, filled in."""
     values = _values(place)
     return tuple(
-        Recipe(id=name, title=title, blocks=tuple(_block(*block, place, values) for block in blocks))
-        for name, title, blocks in _RECIPES
+        Recipe(
+            id=name, blocks=tuple(_block(*block, place, values) for block in blocks), notes=tuple(_notes(name, place))
+        )
+        for name, blocks in _RECIPES
     )
+
+
+def _notes(recipe: str, place: Place) -> list[str]:
+    match recipe:
+        case "docker":
+            return ["docker_linux"] if place.on_loopback else []
+        case "kubernetes":
+            return ["kubernetes_image", "kubernetes_store", "kubernetes_service"]
+        case "github":
+            return ["github_reach", "github_case"] if place.on_loopback else ["github_case"]
+        case "shell" | "n8n":
+            return [recipe]
+        case _:
+            return []
 
 
 def _block(template: str, language: str, file: str, place: Place, values: Mapping[str, Any]) -> Block:

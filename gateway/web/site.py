@@ -10,7 +10,7 @@ from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
 from gateway.attempts import Attempts
 from gateway.secret import Secret
-from gateway.web import callback, connect, health, overview, signin, trust
+from gateway.web import callback, clients, connect, health, new_client, overview, signin, trust
 from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
@@ -49,6 +49,13 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_post("/sign-in", signin.sign_in)
     app.router.add_post("/sign-out", signin.sign_out)
     app.router.add_post("/connect", overview.connect)
+    app.router.add_get("/clients", clients.show_all)
+    app.router.add_get(new_client.PATH, new_client.show)
+    app.router.add_post(new_client.PATH, new_client.make)
+    app.router.add_get("/clients/{name}", clients.show)
+    app.router.add_post("/clients/{name}/recipes", clients.show_recipes)
+    app.router.add_get("/clients/{name}/revoke", clients.ask_to_revoke)
+    app.router.add_post("/clients/{name}/revoke", clients.revoke)
     app.router.add_get("/connect/{token}", connect.show)
     app.router.add_post("/connect/{token}", connect.connect)
     app.router.add_get(f"{CALLBACK}/{{app}}", callback.arrive, allow_head=False)

@@ -17,6 +17,9 @@ from tests.web.harness import ADMIN, Answer, Web, form_token, running
 
 # What can be looked at, and what can't, for each route with a parameter.
 PLACES = {
+    "/clients/{name}": ["/clients/runner", "/clients/nothing"],
+    "/clients/{name}/recipes": ["/clients/runner/recipes", "/clients/nothing/recipes"],
+    "/clients/{name}/revoke": ["/clients/runner/revoke", "/clients/nothing/revoke"],
     "/connect/{token}": ["/connect/nothing"],
     "/oauth/callback/{app}": [
         "/oauth/callback/login",
