@@ -4,6 +4,7 @@ A new page gets a method here; `make screenshots` and `test_every_page.py` then 
 """
 
 import contextlib
+import itertools
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.e2e.harness.grants import App, House
 from tests.e2e.harness.provider import Provider
 from tests.e2e.harness.running import RunningGateway
 from tests.e2e.harness.upstream import Upstream
+
+_numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
@@ -162,6 +165,40 @@ class Gallery:
 
     def overview(self, browser: Watched) -> None:
         self._sign_in(browser)
+
+    def _clients(self, browser: Watched, path: str = "") -> None:
+        self._sign_in(browser)
+        browser.page.goto(self.url(f"/clients{path}"))
+
+    def clients(self, browser: Watched) -> None:
+        self._clients(browser)
+
+    def clients_revoked(self, browser: Watched) -> None:
+        self._clients(browser, "?revoked=1")
+
+    def client_new(self, browser: Watched) -> None:
+        self._clients(browser, "/_new")
+
+    def client_new_errors(self, browser: Watched) -> None:
+        self._clients(browser, "/_new")
+        browser.page.fill("#name", "runner")
+        browser.page.fill("#patterns", "crm-*\nwarehouse-*\nnothing-*")
+        browser.page.click("button[value=make]")
+        browser.page.wait_for_selector("[role=alert]")
+
+    def client_made(self, browser: Watched) -> None:
+        self._clients(browser, "/_new")
+        browser.page.fill("#name", f"nightly-report-{next(_numbers)}")
+        browser.page.check("input[name='use.crm-john']")
+        browser.page.fill("#patterns", "warehouse-*")
+        browser.page.click("button[value=make]")
+        browser.page.wait_for_selector("h1:has-text('may call now')")
+
+    def client(self, browser: Watched) -> None:
+        self._clients(browser, "/runner")
+
+    def client_revoke(self, browser: Watched) -> None:
+        self._clients(browser, "/runner/revoke")
 
     def not_found(self, browser: Watched) -> None:
         browser.page.goto(self.url("/nothing-here"))
