@@ -145,11 +145,11 @@ class Connections(Leases):
                 await connection.execute(update(connections).where(connections.c.id.in_(some)).values(last_used_at=now))
 
     async def ids(self) -> tuple[str, ...]:
-        """Return the id of every connection that isn't disconnected, in order."""
+        """Return the id of every connection that isn't disconnected, in the order of their characters."""
         standing = [status for status in Status if status is not Status.DISCONNECTED]
-        query = select(connections.c.id).where(connections.c.status.in_(standing)).order_by(connections.c.id)
+        query = select(connections.c.id).where(connections.c.status.in_(standing))
         async with self._database.read() as connection:
-            return tuple((await connection.execute(query)).scalars())
+            return tuple(sorted((await connection.execute(query)).scalars()))
 
     async def _one(self, query: Select[*tuple[object, ...]]) -> ConnectionRow | None:
         async with self._database.read() as connection:

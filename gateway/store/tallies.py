@@ -121,6 +121,16 @@ class Tallies:
             found = [Busy(**row) for row in (await connection.execute(query.where(*within))).mappings()]
         return sorted(found, key=lambda busy: (-busy.requests, busy.key))[:limit]
 
+    async def last(self, dimension: str, keys: Sequence[str]) -> dict[str, int]:
+        """Return in which hour each of these last had a request, by its beginning; one that had none isn't there."""
+        query = (
+            select(tallies.c.key, func.max(tallies.c.at).label("at"))
+            .where(*_of(dimension, COARSE), tallies.c.key.in_(keys))
+            .group_by(tallies.c.key)
+        )
+        async with self._database.read() as connection:
+            return {row.key: row.at for row in await connection.execute(query)}
+
     async def prune(self, *, now: float, keep: int = KEEP) -> int:
         """Remove what is older than `KEPT`, and the oldest spans of a dimension with more than `keep` rows."""
         gone = 0

@@ -9,6 +9,7 @@ from gateway.admin.granting import end_client
 from gateway.errors import ClientError, Refusal
 from gateway.secret import Secret
 from gateway.store.rows import ClientRow
+from gateway.store.tallies import COARSE, KEPT
 from gateway.web.admin import ACTOR, for_admins, read_admin_form
 from gateway.web.coverage import Coverage
 from gateway.web.panel import panel
@@ -30,6 +31,8 @@ class Listed:
     row: ClientRow
     state: str
     reaches: int
+    used: int | None
+    """When its last hour with a request began; None: in none that is still counted."""
 
 
 def state_of(row: ClientRow, now: float) -> str:
@@ -51,10 +54,21 @@ async def show_all(request: web.Request) -> web.StreamResponse:
     behind = [row for row in wanted if row.name > after]
     shown = behind[:SHOWN]
     coverage = Coverage(await services.store.connections.ids())
+    used = await services.store.tallies.last("client", [row.name for row in shown])
     return page(
         request,
         "clients.html",
-        clients=[Listed(row=row, state=state_of(row, now), reaches=len(coverage.of(row.patterns))) for row in shown],
+        clients=[
+            Listed(
+                row=row,
+                state=state_of(row, now),
+                reaches=len(coverage.of(row.patterns)),
+                used=used.get(row.name),
+            )
+            for row in shown
+        ],
+        hour=COARSE,
+        days=KEPT[COARSE] // 86_400,
         revoked=revoked,
         number=len(wanted),
         number_revoked=sum(row.revoked_at is not None for row in rows),

@@ -10,10 +10,10 @@ _LAST = "\x7f"
 
 
 class Coverage:
-    """The ids of connections, in order."""
+    """The ids of connections, in the order of their characters, as `Connections.ids` gives them."""
 
     def __init__(self, ids: Sequence[str]) -> None:
-        self._ids = sorted(ids)  # as Python orders them: a database may do it by other rules
+        self._ids = list(ids)
 
     def __len__(self) -> int:
         return len(self._ids)

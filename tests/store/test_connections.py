@@ -135,6 +135,13 @@ async def test_counts_are_by_app_and_status(store: Store):
     }
 
 
+async def test_the_ids_of_those_that_are_not_disconnected_come_in_the_order_of_their_characters(store: Store):
+    for number, name in enumerate(("b", "a-1", "B", "a.1")):
+        await store.connections.insert(a_connection(name, unique_id=str(number), status=list(Status)[number % 3]))
+    await store.connections.insert(a_connection("gone", unique_id="g", status=Status.DISCONNECTED))
+    assert await store.connections.ids() == ("B", "a-1", "a.1", "b")
+
+
 async def test_a_deleted_connection_is_gone_once(store: Store):
     await store.connections.insert(a_connection())
     assert await store.connections.delete("crm-ann")

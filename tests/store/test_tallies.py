@@ -155,3 +155,15 @@ async def test_however_many_connections_there_are_the_rows_stay_under_their_boun
     assert await numbers(store, "connection", 3600) == 20
     assert await numbers(store, "client", 3600) == 1
     assert await store.tallies.prune(now=NOW, keep=20) == 0
+
+
+async def test_the_last_hour_of_each_client_is_found_and_of_those_alone(store: Store):
+    def hour(key: str, at: int, **changes: Any) -> TallyRow:
+        return a_tally(NOW + at, **{"dimension": "client", "key": key, "span": 3600} | changes)
+
+    await store.tallies.add(
+        [hour("a", 0), hour("a", 7200), hour("a", 3600), hour("b", 3600), hour("c", 0), hour("a", 9000, span=300)]
+    )
+    await store.tallies.add([hour("b", 9_000_000, dimension="app")])
+    assert await store.tallies.last("client", ["a", "b", "nobody"]) == {"a": NOW + 7200, "b": NOW + 3600}
+    assert await store.tallies.last("client", []) == {}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.access import hash_token
-from gateway.store.rows import ConnectionRow, RequestRow, Status
+from gateway.store.rows import ClientRow, ConnectionRow, RequestRow, Status, TallyRow
 from gateway.web.clients import SHOWN
 from tests.web.harness import ADMIN, NOW, Answer, Web, form_token, running
 
@@ -82,15 +82,22 @@ async def test_the_list_shows_what_each_may_use_reaches_now_and_until_when(admin
     await access.create("past", ["board-*"], NOW + 1)
     await access.create("gone", ["*"])
     await access.revoke("gone")
+    old = ClientRow(name="old", token_hash=b"old", patterns=("crm-bob",), created_at=NOW - 40 * DAY)
+    await admin.gateway.store.clients.insert(old)
+    day = {"dimension": "client", "span": 3600, "requests": 1}
+    await admin.gateway.store.tallies.add(
+        [TallyRow(key="agent", at=int(NOW), **day), TallyRow(key="nightly", at=int(NOW - 3 * DAY), **day)]
+    )
     admin.gateway.now = NOW + 2
 
     rows = re.findall(r"<tr>(.*?)</tr>", (await admin.get("/clients")).text, re.DOTALL)[1:]
     told = [re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", row)).strip() for row in rows]
     assert told == [
-        "agent crm-* 2 connections now active just now never",
-        "laptop crm-ann nothing-* 1 connection now ends soon just now in 4 days",
-        "nightly * 2 connections now active just now 2027-04-15",
-        "past board-* 0 connections now expired just now just now",
+        "agent crm-* 2 connections now active this hour just now never",
+        "laptop crm-ann nothing-* 1 connection now ends soon never just now in 4 days",
+        "nightly * 2 connections now active 3 days ago just now 2027-04-15",
+        "old crm-bob 1 connection now active not in 35 days 40 days ago never",
+        "past board-* 0 connections now expired never just now just now",
     ]
     revoked = words(await admin.get("/clients?revoked=1"))
     assert "gone" in revoked
