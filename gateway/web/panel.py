@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.admin.dispatch import ORIGIN, SERVICES
 from gateway.admin.services import Services
+from gateway.errors import ClientError
 from gateway.http.target import TargetInvalid, parse_target
 from gateway.policy.context import Context
 from gateway.policy.entry import EntryTemplate
@@ -66,9 +67,16 @@ async def example(services: Services, connection: str) -> str:
     fields = with_defaults(policy, await services.vault.open_fields(connection))
     found = list(_candidates(policy, fields))
     for url in found:
-        if (await services.vault.explain(connection, "GET", url))["allowed"]:
+        if await _allowed(services, connection, url):
             return url
     return found[0] if found else NOWHERE  # one that can't be used just now is shown all the same
+
+
+async def _allowed(services: Services, connection: str, url: str) -> bool:
+    try:
+        return bool((await services.vault.explain(connection, "GET", url))["allowed"])
+    except ClientError:  # it was disconnected in this moment
+        return False
 
 
 def _candidates(policy: Policy, fields: Mapping[str, str]) -> Iterator[str]:
