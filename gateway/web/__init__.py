@@ -14,7 +14,8 @@
     render      pages from templates, error pages included; `templates/macros.html` has what they are made of
     admin       pages for a signed-in administrator alone
     signin, overview, connect     the pages
-    recipes     what to paste where, so that a program goes through the gateway
+    clients, new_client, coverage     the clients' pages, making one, and what patterns cover
+    panel, recipes     "Connect your runner": what to paste where, so that a program goes through the gateway
 
 Nothing proxied is ever served here, and nothing here is reachable through the proxy listener.
 """
