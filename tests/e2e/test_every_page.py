@@ -46,7 +46,7 @@ def test_every_page_is_for_everybody_fits_a_phone_and_asks_nobody_else(gallery, 
         page.set_viewport_size(NARROW)
         assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
         assert violations(page) == [], "dark and narrow"
-        # Nothing that the page's own policy forbids was tried. A page with a status of 4xx is noted by the browser, too.
+        # Nothing that the policy of the page forbids was tried. The browser also notes pages with a status of 4xx.
         assert [fault for fault in watched.faults if "Failed to load resource" not in fault] == []
         hosts = {urlsplit(url).hostname for url in watched.asked}
         assert hosts <= {"127.0.0.1", "localhost"}
