@@ -13,7 +13,8 @@
     text, times     every word of the pages (english.toml), and times as people read them
     render      pages from templates, error pages included; `templates/macros.html` has what they are made of
     admin       pages for a signed-in administrator alone
-    signin, overview, connect     the pages
+    dashboard, chart    what needs a person and what happens; charts as numbers
+    signin, overview, connect     the other pages
     clients, new_client, coverage     the clients' pages, making one, and what patterns cover
     panel, recipes     "Connect your runner": what to paste where, so that a program goes through the gateway
 

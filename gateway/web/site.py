@@ -10,7 +10,7 @@ from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
 from gateway.attempts import Attempts
 from gateway.secret import Secret
-from gateway.web import callback, clients, connect, health, new_client, overview, signin, trust
+from gateway.web import callback, clients, connect, dashboard, health, new_client, overview, signin, trust
 from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
@@ -44,7 +44,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_get("/readyz", health.readyz)
     app.router.add_get("/metrics", health.metrics)
     app.router.add_get(trust.PATH, trust.certificate())
-    app.router.add_get("/", overview.show)
+    app.router.add_get("/", dashboard.show)
     app.router.add_get("/sign-in", signin.show)
     app.router.add_post("/sign-in", signin.sign_in)
     app.router.add_post("/sign-out", signin.sign_out)

@@ -57,7 +57,7 @@ def refusing(words: str):
     return refuse
 
 
-async def overview(ann) -> Answer:
+async def dashboard(ann) -> Answer:
     page = await ann.get("/sign-in")
     if page.status == 200:
         await ann.post("/sign-in", {"form_token": form_token(page), "token": ADMIN})
@@ -70,7 +70,7 @@ async def test_an_accounts_label_and_why_it_ended(home, ann):
         path = await home.link("code", id="crm-ann")
         harmless(await ann.login("code", path), words)
         await home.store.connections.update("crm-ann", status=Status.NEEDS_REAUTHORIZATION, reason=words)
-        harmless(await overview(ann), words)
+        harmless(await dashboard(ann), words)
         harmless(await ann.get(await home.link("code", id="crm-ann")), words)
 
 
@@ -98,7 +98,7 @@ async def test_a_policys_words(home, ann):
             .replace('"Read your <contacts>"', said)
         )
         if findings := home.gateway.catalog.write("code", hostile):
-            # What a policy may not have is said on the overview, which is then the page to look at.
+            # What a policy may not have is said on the dashboard, which is then the page to look at.
             home.gateway.catalog.path("other").write_text(hostile)
             home.gateway.catalog.load()
             assert findings
@@ -109,7 +109,7 @@ async def test_a_policys_words(home, ann):
             harmless(await ann.post(path, {"form_token": token, "field.region": words}), words)
             asked = await ann.leave(path)
             harmless(await ann.come_back("code", error="no", state=asked["state"]), words)
-        harmless(await overview(ann), words)
+        harmless(await dashboard(ann), words)
 
 
 async def test_what_a_person_types_and_what_an_address_says(home, ann):

@@ -1,11 +1,10 @@
-"""The overview and the connect pages, as the person at the browser meets them."""
+"""The connect pages, as the person at the browser meets them."""
 
 import asyncio
 
 from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.secret import Secret
-from gateway.store.rows import ConnectionRow, Status
-from tests.web.harness import ADMIN, CRM, NOW, form_token
+from tests.web.harness import ADMIN, CRM, form_token
 
 KEY = "sk-typed-by-the-person"
 GOOD = {"field.region": "eu", "field.account": "ann", "field.api_key": KEY}
@@ -28,35 +27,12 @@ async def connected(web, path, values):
     return await web.get(path)
 
 
-async def test_the_overview_needs_a_sign_in(web):
+async def test_the_dashboard_needs_a_sign_in(web):
     answer = await web.get("/")
     assert (answer.status, answer.headers["Location"]) == (303, "/sign-in")
 
 
-async def test_the_overview_shows_apps_connections_and_policies_that_are_wrong(web):
-    await sign_in(web)
-    assert "Nobody is connected yet." in (await web.get("/")).text
-    row = ConnectionRow(
-        id="crm-ann",
-        app="crm",
-        status=Status.NEEDS_REAUTHORIZATION,
-        label="<b>Ann</b>",
-        reason="invalid_grant",
-        created_at=NOW,
-        updated_at=NOW,
-        last_used_at=NOW,
-    )
-    await web.gateway.store.connections.insert(row)
-    web.gateway.catalog.path("broken").write_text("name = 5")
-    web.gateway.catalog.load()
-    text = (await web.get("/")).text
-    for shown in ("Example CRM", "Machine", "crm-ann", "needs a sign-in", "2027-01-15 08:00 UTC", "broken.toml"):
-        assert shown in text
-    assert "&lt;b&gt;Ann&lt;/b&gt;" in text
-    assert "<b>Ann" not in text
-
-
-async def test_connecting_from_the_overview_opens_a_link(web):
+async def test_connecting_from_a_page_opens_a_link(web):
     await sign_in(web)
     page = await web.get("/")
     answer = await web.request("POST", "/connect", data={"form_token": form_token(page), "app": "crm"})

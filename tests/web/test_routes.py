@@ -70,6 +70,7 @@ ELEMENTS = frozenset(
         *("h1", "h2", "h3", "strong", "code", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "noscript"),
         *("form", "label", "input", "select", "option", "button", "textarea", "fieldset", "legend"),
         *("nav", "ol", "dl", "dt", "dd", "pre", "time", "details", "summary", "caption", "small", "hr", "kbd"),
+        *("figure", "figcaption", "svg", "desc", "path", "rect", "text"),
     }
 )
 SCRIPTS = frozenset({"fragment.js", "tail.js", "tester.js"})

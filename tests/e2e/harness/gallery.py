@@ -80,7 +80,7 @@ class Gallery:
         browser.page.goto(self.url("/sign-in"))
         browser.page.fill("#token", self.house.gateway.admin_token)
         browser.page.click("main button")
-        browser.page.wait_for_selector("h1:has-text('Overview')")
+        browser.page.wait_for_selector("h1:has-text('Dashboard')")
 
     def connect_login(self, browser: Watched) -> None:
         self._open(browser, self.crm)
@@ -163,7 +163,7 @@ class Gallery:
         browser.page.fill("#token", "not the token")
         browser.page.click("main button")
 
-    def overview(self, browser: Watched) -> None:
+    def dashboard(self, browser: Watched) -> None:
         self._sign_in(browser)
 
     def _clients(self, browser: Watched, path: str = "") -> None:
