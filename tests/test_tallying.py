@@ -79,6 +79,19 @@ async def test_what_is_written_twice_is_counted_once_and_more_is_added(gateway: 
     assert await requests(gateway, "app", "crm") == [(HOUR, 2), (HOUR + 3600, 1)]
 
 
+async def test_many_are_written_in_lots_and_none_of_them_twice(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallying, "CELLS", 3)
+    monkeypatch.setattr(tallying, "ROWS", 4)
+    mine = Tallying(gateway)
+    for _ in range(2):
+        gateway.tally.add([an_entry(connection=f"crm-{number}") for number in range(10)])
+        await mine.write()
+    assert await requests(gateway, "all", step=300) == [(MINUTES, 20)]
+    assert [await requests(gateway, "connection", f"crm-{number}") for number in range(10)] == [[(HOUR, 2)]] * 10
+
+
 async def test_while_the_store_is_away_the_counts_wait_for_it(gateway: Gateway) -> None:
     mine = Tallying(gateway)
     await rename(gateway, "tallies", "away")

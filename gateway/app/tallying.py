@@ -5,6 +5,7 @@ given up before those of the apps and of all, which are few.
 """
 
 import asyncio
+from itertools import islice
 
 import structlog
 
@@ -19,8 +20,9 @@ WRITE_SECONDS = 5.0
 WAITING = 50_000
 """Counts of connections and clients that wait for a store that is away; as many again may be of apps and of all."""
 PRUNE_SECONDS = 3_600
-AT_ONCE = 250
-"""Cells that are added up before whoever else has something to do gets its turn: a millisecond's work."""
+CELLS, ROWS = 100, 500
+"""Added up, and written in one transaction, before whoever else has something to do gets its turn: requests come
+meanwhile, and so may a rotated token that has to be written."""
 
 RowKey = tuple[str, str, int, int]
 """Dimension, key, beginning, span."""
@@ -52,13 +54,15 @@ class Tallying:
     async def write(self) -> None:
         """Take what was counted, and add it to the store; what can't be added is there the next time."""
         await self._gather(self._tally.take())
-        rows = [_row(*item) for item in self._waiting.items()]
-        try:
-            await self._store.tallies.add(rows)
-        except GatewayError as error:
-            log.warning("tallies.not_stored", count=len(rows), detail=error.refusal.detail)
-        else:
-            self._waiting.clear()
+        while self._waiting:
+            some = list(islice(self._waiting, ROWS))
+            try:
+                await self._store.tallies.add([_row(key, self._waiting[key]) for key in some])
+            except GatewayError as error:
+                log.warning("tallies.not_stored", count=len(self._waiting), detail=error.refusal.detail)
+                return
+            for key in some:
+                del self._waiting[key]
 
     async def prune(self) -> None:
         """Remove what is old."""
@@ -75,7 +79,7 @@ class Tallying:
         lost = 0
         for number, (key, cell) in enumerate(cells.items(), start=1):
             lost += sum(not self._add(row, cell) for row in _rows_of(key))
-            if number % AT_ONCE == 0:
+            if number % CELLS == 0:
                 await asyncio.sleep(0)
         if lost:
             log.warning("tallies.lost", count=lost, hint="The store has been away for long.")
@@ -88,7 +92,9 @@ class Tallying:
             if len(self._waiting) >= (2 * WAITING if few else WAITING):
                 return False
             waiting = self._waiting[row] = Cell()
-        waiting.counts = [a + b for a, b in zip(waiting.counts, cell.counts, strict=True)]
+        for at, count in enumerate(cell.counts):
+            if count:
+                waiting.counts[at] += count
         waiting.seconds += cell.seconds
         return True
 

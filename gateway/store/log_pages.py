@@ -1,7 +1,9 @@
 """Pages of a table that is a log: newest first, the cursor is the number of the last entry.
 
 A tail reads the other way: `after` an entry's number, oldest first, so that whoever falls behind misses nothing. `next`
-is then the `after` of the page behind; at the end a tail goes on from the last entry that it has.
+is then the `after` of the page behind; at the end a tail goes on from the last entry that it has. On PostgreSQL two
+events that are written at the same moment may come to be seen in another order than their numbers': of these, a tail
+can miss one. Requests are written one after the other.
 """
 
 from collections.abc import Mapping

@@ -17,6 +17,7 @@ _values = attrgetter(*_COLUMNS)
 _INSERT_SQLITE = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - our own columns
 _PLACES = f"({', '.join('?' * len(_COLUMNS))})"
 _AT_ONCE = 250
+_LOCK = 0x6777_0004  # any number that is ours, see `add_many`
 
 REFUSED = 1_000
 """Refused requests of an app that `refused` looks at: they are read from an index that has no others."""
@@ -51,6 +52,8 @@ class Requests:
                     text = f"{_INSERT_SQLITE}{', '.join([_PLACES] * len(some))}"
                     await connection.exec_driver_sql(text, tuple(chain.from_iterable(map(_values, some))))
             else:
+                # Numbers are drawn before the commit: without this lock a tail could see 8, then 7, and miss it.
+                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
                 await connection.execute(
                     requests.insert(), [dict(zip(_COLUMNS, _values(row), strict=True)) for row in rows]
                 )

@@ -1,7 +1,10 @@
 """What is PostgreSQL's own: how opening fails, and that both ways lead to the same schema there too."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,9 @@ from sqlalchemy import make_url
 from gateway.errors import StartError
 from gateway.store import Store, schema
 from gateway.store.database import Database
+from gateway.store.requests import Requests
+from gateway.store.transaction import Transaction
+from tests.store.samples import a_request
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,3 +101,37 @@ async def test_a_newer_schema_is_refused(store_url):
         await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0099'")
     with pytest.raises(StartError, match=r"schema 0099, newer than this gateway's"):
         await Store.open(store_url, migrate=True)
+
+
+class Slow(Database):
+    """A database whose writers come to the end of their transaction and wait there."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(make_url(url))
+        self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Transaction]:
+        async with super().write() as transaction:
+            yield transaction
+            self.arrived.set()
+            await self.go_on.wait()
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+async def test_a_tail_of_requests_misses_none_that_was_numbered_before_another_and_committed_after_it(store, store_url):
+    slow = Slow(store_url)
+    first = asyncio.create_task(Requests(slow).add_many([a_request(1.0)]))
+    await slow.arrived.wait()
+    second = asyncio.create_task(store.requests.add_many([a_request(2.0)]))
+    while not second.done():
+        async with store.database.read() as connection:
+            held_up = await connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if held_up.scalar_one():
+                break
+    seen = [(row.id, row.at) for row in (await store.requests.list(after=0)).items]
+    slow.go_on.set()
+    await asyncio.gather(first, second)
+    await slow.close()
+    rest = await store.requests.list(after=seen[-1][0] if seen else 0)
+    assert [at for _, at in seen] + [row.at for row in rest.items] == [1.0, 2.0]
