@@ -16,6 +16,7 @@
     processes, proc, ports
                       programs started, pinned and ended; what the kernel says of them
     figures, goals    medians, spreads, ratios; pure
+    pages             how soon each page is there, in Chromium, over a large store; by itself
     instructions  counts instructions of the pure parts by valgrind, for `make check`
     report, plot, document, machine
                       the table, the pictures, the page of the documentation

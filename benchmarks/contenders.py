@@ -17,7 +17,8 @@ from benchmarks.processes import Refused
 class Running:
     """A contender: where it listens, the process to measure, and the fields that its callers send.
 
-    `ca` is the authority of its interception, `start_seconds` how long it took until it was ready.
+    `ca` is the authority of its interception, `start_seconds` how long it took until it was ready, `web` its
+    pages' port.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Running:
     log: Path | None = None
     start_seconds: float = 0.0
     ca: Path | None = None
+    web: int = 0
 
     def shorten_log(self) -> None:
         """Empty its log: a minute of requests is a hundred megabytes."""

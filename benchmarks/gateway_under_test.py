@@ -169,6 +169,7 @@ def serving(home: Home, *, name: str, connection: str, cpus: Sequence[int], **se
             log=log,
             start_seconds=time.perf_counter() - began,
             ca=home.folder / AUTHORITY,
+            web=web,
         )
 
 
