@@ -1,6 +1,7 @@
 """What was counted arrives in the store: once, whole, and also after the store was away."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from gateway.app import Gateway, open_gateway, tallying
 from gateway.app.tallying import Tallying
 from gateway.settings import Settings
+from gateway.store.rows import TallyRow
 from gateway.store.tables import tallies
 from tests.proxy.test_tally import AT, an_entry
 
@@ -135,3 +137,27 @@ async def test_what_is_old_is_removed_once_an_hour(gateway: Gateway) -> None:
     mine._prune_at = 0.0
     await mine.prune()
     assert len(await gateway.store.tallies.series("app", "crm", since=0, step=300)) == 1
+
+
+async def test_a_server_that_is_stopped_while_it_writes_adds_nothing_twice_and_what_came_meanwhile(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallying, "WRITE_SECONDS", 0.0)
+    add, committed, end = gateway.store.tallies.add, asyncio.Event(), asyncio.Event()
+
+    async def add_slowly(rows: Sequence[TallyRow]) -> None:
+        await add(rows)
+        if rows:
+            committed.set()
+            await end.wait()
+
+    monkeypatch.setattr(gateway.store.tallies, "add", add_slowly)
+    gateway.tally.add([an_entry()])
+    writing = asyncio.create_task(tallying.store_tallies(gateway))
+    await committed.wait()
+    gateway.tally.add([an_entry()])
+    writing.cancel()
+    asyncio.get_running_loop().call_soon(end.set)
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await requests(gateway, "all") == [(HOUR, 2)]

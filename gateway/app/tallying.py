@@ -36,7 +36,8 @@ async def store_tallies(gateway: Gateway) -> None:
     try:
         while True:
             await asyncio.sleep(WRITE_SECONDS)
-            await tallying.write()
+            # Who is cancelled while it commits doesn't know whether it did, and would add the same once more.
+            await asyncio.shield(tallying.write())
             await tallying.prune()
     except asyncio.CancelledError:
         await tallying.write()
@@ -50,19 +51,21 @@ class Tallying:
         self._tally, self._store, self._clock = gateway.tally, gateway.store, gateway.clock
         self._waiting: dict[RowKey, Cell] = {}
         self._prune_at = 0.0
+        self._writing = asyncio.Lock()
 
     async def write(self) -> None:
-        """Take what was counted, and add it to the store; what can't be added is there the next time."""
-        await self._gather(self._tally.take())
-        while self._waiting:
-            some = list(islice(self._waiting, ROWS))
-            try:
-                await self._store.tallies.add([_row(key, self._waiting[key]) for key in some])
-            except GatewayError as error:
-                log.warning("tallies.not_stored", count=len(self._waiting), detail=error.refusal.detail)
-                return
-            for key in some:
-                del self._waiting[key]
+        """Take what was counted, and add it to the store; what can't be added is there the next time. One at a time."""
+        async with self._writing:
+            await self._gather(self._tally.take())
+            while self._waiting:
+                some = list(islice(self._waiting, ROWS))
+                try:
+                    await self._store.tallies.add([_row(key, self._waiting[key]) for key in some])
+                except GatewayError as error:
+                    log.warning("tallies.not_stored", count=len(self._waiting), detail=error.refusal.detail)
+                    return
+                for key in some:
+                    del self._waiting[key]
 
     async def prune(self) -> None:
         """Remove what is old."""
