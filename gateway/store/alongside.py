@@ -9,7 +9,7 @@ from typing import assert_never
 
 from sqlalchemy import delete
 
-from gateway.store.changes import append
+from gateway.store.changes import append, in_order
 from gateway.store.rows import DeliveryRow, EventRow, RevocationRow
 from gateway.store.tables import deliveries, events, revocations
 from gateway.store.transaction import Transaction
@@ -33,6 +33,7 @@ async def write_alongside(transaction: Transaction, rows: Sequence[Alongside]) -
     for row in rows:
         match row:
             case EventRow():
+                await in_order(transaction)
                 await transaction.execute(events.insert().values(_numbered(row) | {"detail": dict(row.detail)}))
             case RevocationRow():
                 await transaction.execute(revocations.insert().values(asdict(row)))

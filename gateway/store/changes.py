@@ -24,16 +24,24 @@ KEEP = 10_000  # entries; a reader that is further behind is told "everything"
 PRUNE_EVERY = 256  # entries; pruning is a part of writing, so that nobody must remember it
 POLL_SECONDS = 0.2  # "a running server sees the change within a second" (design.md), with room to act on it
 
-_LOCK = 0x6777_0002  # any number that is ours, see `append`
+TURN = 0x6777_0002  # any numbers that are ours, see `in_order`
+REQUESTS_TURN = 0x6777_0004
 
 Callback = Callable[[str, str], Awaitable[None] | None]
 
 
+async def in_order(connection: Transaction, turn: int = TURN) -> None:
+    """Wait until nobody else adds to a log, until this transaction ends; no row is to be waited for after it.
+
+    Numbers are drawn before the commit: without this lock a reader could see 8, and 7 after that, and miss it.
+    """
+    if not connection.is_sqlite:  # there all writers stand in one line anyway
+        await connection.execute(select(func.pg_advisory_xact_lock(turn)))
+
+
 async def append(connection: Transaction, kind: str, key: str) -> None:
     """Note one change in the transaction of `connection`; the last thing to do before it commits."""
-    if not connection.is_sqlite:
-        # Numbers are drawn before the commit: without this lock a reader could see 8, and 7 after that, and miss it.
-        await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await in_order(connection)
     number = (
         await connection.execute(changes.insert().values(kind=kind, key=key).returning(changes.c.id))
     ).scalar_one()

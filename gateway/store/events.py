@@ -1,7 +1,8 @@
 """The audit trail: only ever added to, and read newest first."""
 
+from gateway.store.changes import in_order
 from gateway.store.database import Database
-from gateway.store.log_pages import LIMIT, read_page
+from gateway.store.log_pages import LIMIT, read_entry, read_latest, read_page
 from gateway.store.rows import EventRow, Page
 from gateway.store.tables import events
 
@@ -16,6 +17,7 @@ class Events:
         """Add an entry; its `id` is given by the store."""
         values = {column.name: getattr(row, column.name) for column in events.columns if column.name != "id"}
         async with self._database.write() as connection:
+            await in_order(connection)
             await connection.execute(events.insert().values(values | {"detail": dict(row.detail)}))
 
     async def list(
@@ -38,3 +40,12 @@ class Events:
             self._database, events, wanted=wanted, limit=limit, cursor=cursor, after=after
         )
         return Page(items=tuple(EventRow(**row) for row in found), next=following)
+
+    async def get(self, number: int) -> EventRow | None:
+        """Return one entry by its number."""
+        found = await read_entry(self._database, events, number)
+        return None if found is None else EventRow(**found)
+
+    async def latest(self) -> int:
+        """Return the number of the newest entry, 0 if there is none."""
+        return await read_latest(self._database, events)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, literal, literal_column, select
 
+from gateway.store.changes import REQUESTS_TURN, in_order
 from gateway.store.database import Database
-from gateway.store.log_pages import LIMIT, read_page
+from gateway.store.log_pages import LIMIT, read_entry, read_latest, read_page
 from gateway.store.rows import Page, RequestRow
 from gateway.store.tables import requests
 
@@ -17,7 +18,11 @@ _values = attrgetter(*_COLUMNS)
 _INSERT_SQLITE = f"INSERT INTO requests ({', '.join(_COLUMNS)}) VALUES "  # noqa: S608 - our own columns
 _PLACES = f"({', '.join('?' * len(_COLUMNS))})"
 _AT_ONCE = 250
-_LOCK = 0x6777_0004  # any number that is ours, see `add_many`
+
+_FAILED_CLASS = 4
+# In the very words of the index on them (tables.py): a bound value would be none of its.
+_class: ColumnElement[int] = literal_column("(status / 100)")
+_FAILED: ColumnElement[bool] = literal_column("status >= 400")
 
 REFUSED = 1_000
 """Refused requests of an app that `refused` looks at: they are read from an index that has no others."""
@@ -52,8 +57,7 @@ class Requests:
                     text = f"{_INSERT_SQLITE}{', '.join([_PLACES] * len(some))}"
                     await connection.exec_driver_sql(text, tuple(chain.from_iterable(map(_values, some))))
             else:
-                # Numbers are drawn before the commit: without this lock a tail could see 8, then 7, and miss it.
-                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+                await in_order(connection, REQUESTS_TURN)
                 await connection.execute(
                     requests.insert(), [dict(zip(_COLUMNS, _values(row), strict=True)) for row in rows]
                 )
@@ -66,19 +70,37 @@ class Requests:
         client: str | None = None,
         status: int | None = None,
         code: str | None = None,
+        status_class: int | None = None,
+        refused: bool = False,
         limit: int = LIMIT,
         cursor: str | None = None,
         after: int | None = None,
     ) -> Page[RequestRow]:
         """Return entries, newest first, at most `limit` (1 to 1000), those before `cursor`.
 
-        With `after`, an entry's number: those behind it, oldest first; `next` is then the next page's `after`.
+        `status_class` is 2, 4 or 5; `refused` leaves those that the gateway itself answered. With `after`, an entry's
+        number: those behind it, oldest first; `next` is then the next page's `after`.
         """
         wanted = {"app": app, "connection": connection, "client": client, "status": status, "code": code}
         found, following = await read_page(
-            self._database, requests, wanted=wanted, limit=limit, cursor=cursor, after=after
+            self._database,
+            requests,
+            wanted=wanted,
+            limit=limit,
+            cursor=cursor,
+            after=after,
+            conditions=_conditions(status_class, refused=refused),
         )
         return Page(items=tuple(RequestRow(**row) for row in found), next=following)
+
+    async def get(self, number: int) -> RequestRow | None:
+        """Return one entry by its number; None: there is none, or it was pruned."""
+        found = await read_entry(self._database, requests, number)
+        return None if found is None else RequestRow(**found)
+
+    async def latest(self) -> int:
+        """Return the number of the newest entry, 0 if there is none."""
+        return await read_latest(self._database, requests)
 
     async def refused(self, app: str, *, limit: int) -> tuple[RefusedTarget, ...]:
         """Return what the newest 1,000 requests to this app's connections were that its policy didn't allow.
@@ -111,3 +133,14 @@ class Requests:
                 newest = select(func.max(requests.c.id)).scalar_subquery()
                 gone += (await connection.execute(delete(requests).where(requests.c.id <= newest - keep))).rowcount
         return gone
+
+
+def _conditions(status_class: int | None, *, refused: bool) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if status_class is not None:
+        conditions.append(_class == literal(status_class))
+        if status_class >= _FAILED_CLASS:
+            conditions.append(_FAILED)
+    if refused:
+        conditions.append(requests.c.code.is_not(None))
+    return conditions

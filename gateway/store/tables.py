@@ -193,6 +193,7 @@ events = Table(
     Index("ix_events_connection_id", "connection", "id"),
     Index("ix_events_app_id", "app", "id"),
     Index("ix_events_kind_id", "kind", "id"),
+    Index("ix_events_client_id", "client", "id"),
     sqlite_autoincrement=True,  # an entry's number is never given again
 )
 
@@ -225,6 +226,28 @@ requests = Table(
         "id",
         sqlite_where=text("code IS NOT NULL"),
         postgresql_where=text("code IS NOT NULL"),
+    ),
+    Index("ix_requests_client_id", "client", "id"),
+    # Of what went wrong, by whose word and how: as above.
+    Index(
+        "ix_requests_code_id",
+        "code",
+        "id",
+        sqlite_where=text("code IS NOT NULL"),
+        postgresql_where=text("code IS NOT NULL"),
+    ),
+    Index(
+        "ix_requests_refused_id",
+        "id",
+        sqlite_where=text("code IS NOT NULL"),
+        postgresql_where=text("code IS NOT NULL"),
+    ),
+    Index(
+        "ix_requests_status_class_id",
+        text("(status / 100)"),
+        "id",
+        sqlite_where=text("status >= 400"),
+        postgresql_where=text("status >= 400"),
     ),
     sqlite_autoincrement=True,
 )

@@ -144,3 +144,45 @@ async def test_the_request_log_is_pruned_by_age_and_by_number(store: Store):
     assert await store.requests.prune(keep=4) == 0
     assert [row.at for row in (await store.requests.list()).items] == [9.0, 8.0, 7.0, 6.0]
     assert await store.requests.prune(keep=0) == 4
+
+
+async def test_one_entry_is_found_by_its_number_and_the_newest_number_is_known(store: Store):
+    for log in (store.requests, store.events):
+        assert (await log.get(1), await log.latest()) == (None, 0)
+    await store.requests.add_many([a_request(1.0), a_request(2.0, refreshed=True)])
+    await store.events.add(EventRow(at=3.0, kind="k", actor="a", detail={"n": 1}))
+    found = await store.requests.get(await store.requests.latest())
+    assert found is not None
+    assert replace(found, id=0) == a_request(2.0, refreshed=True)
+    event = await store.events.get(await store.events.latest())
+    assert event is not None
+    assert (event.at, event.detail) == (3.0, {"n": 1})
+
+
+async def test_the_request_log_is_narrowed_by_class_of_status_and_to_what_the_gateway_answered(store: Store):
+    await store.requests.add_many(
+        [
+            a_request(1.0, status=204),
+            a_request(2.0, status=301),
+            a_request(3.0, status=404),
+            a_request(4.0, status=403, code="target_not_allowed"),
+            a_request(5.0, status=504, code="upstream_timeout"),
+            a_request(6.0, status=500, client="other"),
+        ]
+    )
+
+    async def times(**wanted: Any) -> list[float]:
+        return [row.at for row in (await store.requests.list(**wanted)).items]
+
+    assert await times(status_class=2) == [1.0]
+    assert await times(status_class=4) == [4.0, 3.0]
+    assert await times(status_class=5) == [6.0, 5.0]
+    assert await times(refused=True) == [5.0, 4.0]
+    assert await times(refused=True, status_class=5, client="runner") == [5.0]
+    assert await times(status_class=4, after=3) == [4.0]
+
+
+async def test_the_trail_is_narrowed_by_client(store: Store):
+    await store.events.add(EventRow(at=1.0, kind="a", actor="x", client="runner"))
+    await store.events.add(EventRow(at=2.0, kind="a", actor="x"))
+    assert [row.at for row in (await store.events.list(client="runner")).items] == [1.0]

@@ -3,19 +3,21 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from gateway.errors import StartError
-from gateway.store import Store, schema
+from gateway.store import EventRow, Store, schema
+from gateway.store.changes import in_order
 from gateway.store.database import Database
 from gateway.store.requests import Requests
 from gateway.store.transaction import Transaction
-from tests.store.samples import a_request
+from tests.store.samples import a_connection, a_request
 
 ROOT = Path(__file__).parents[2]
 
@@ -135,3 +137,25 @@ async def test_a_tail_of_requests_misses_none_that_was_numbered_before_another_a
     await slow.close()
     rest = await store.requests.list(after=seen[-1][0] if seen else 0)
     assert [at for _, at in seen] + [row.at for row in rest.items] == [1.0, 2.0]
+
+
+WAITING = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+WRITERS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
+    "an event": lambda store: store.events.add(EventRow(at=2.0, kind="k", actor="a")),
+    "an event alongside": lambda store: store.connections.insert(
+        a_connection(), alongside=(EventRow(at=2.0, kind="k", actor="a"),)
+    ),
+}
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("writer", WRITERS)
+async def test_an_event_is_numbered_only_when_all_before_it_are_committed(store: Store, writer):
+    """Else a tail that has read entry 8 would never see a 7 that is committed behind it."""
+    async with store.database.write() as first:
+        await in_order(first)
+        second = asyncio.create_task(WRITERS[writer](store))
+        async with asyncio.timeout(10), store.database.read() as looking:
+            while not (await looking.execute(WAITING)).scalar():
+                assert not second.done(), "it has overtaken"
+    await second

@@ -127,6 +127,7 @@ def upgrade() -> None:
     op.create_index("ix_events_app_id", "events", ["app", "id"])
     op.create_index("ix_events_connection_id", "events", ["connection", "id"])
     op.create_index("ix_events_kind_id", "events", ["kind", "id"])
+    op.create_index("ix_events_client_id", "events", ["client", "id"])
     op.create_table(
         "login_states",
         sa.Column("state_hash", sa.LargeBinary(), nullable=False),
@@ -167,6 +168,28 @@ def upgrade() -> None:
     op.create_index("ix_requests_at", "requests", ["at"])
     op.create_index("ix_requests_app_id", "requests", ["app", "id"])
     op.create_index("ix_requests_connection_id", "requests", ["connection", "id"])
+    op.create_index("ix_requests_client_id", "requests", ["client", "id"])
+    op.create_index(
+        "ix_requests_code_id",
+        "requests",
+        ["code", "id"],
+        sqlite_where=sa.text("code IS NOT NULL"),
+        postgresql_where=sa.text("code IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_requests_refused_id",
+        "requests",
+        ["id"],
+        sqlite_where=sa.text("code IS NOT NULL"),
+        postgresql_where=sa.text("code IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_requests_status_class_id",
+        "requests",
+        [sa.text("(status / 100)"), "id"],
+        sqlite_where=sa.text("status >= 400"),
+        postgresql_where=sa.text("status >= 400"),
+    )
     op.create_index(
         "ix_requests_app_code_id",
         "requests",
