@@ -17,6 +17,9 @@
     signin, overview, connect     the other pages
     clients, new_client, coverage     the clients' pages, making one, and what patterns cover
     panel, recipes     "Connect your runner": what to paste where, so that a program goes through the gateway
+    activity, explained           what happens, and one entry of it with the decision explained
+    logs, entries                 the request log and the audit trail as one list; an entry in words
+    tail, stream                  who listens to what happens; the live tail over the wire
 
 Nothing proxied is ever served here, and nothing here is reachable through the proxy listener.
 """

@@ -10,7 +10,20 @@ from gateway.admin.openapi import PREFIX
 from gateway.admin.services import Services
 from gateway.attempts import Attempts
 from gateway.secret import Secret
-from gateway.web import callback, clients, connect, dashboard, health, new_client, overview, signin, trust
+from gateway.web import (
+    activity,
+    callback,
+    clients,
+    connect,
+    dashboard,
+    explained,
+    health,
+    new_client,
+    overview,
+    signin,
+    stream,
+    trust,
+)
 from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
@@ -18,7 +31,8 @@ from gateway.web.session import Sessions
 from gateway.web.static import PREFIX as PREFIX_OF_FILES
 from gateway.web.static import static
 from gateway.web.strict import strict
-from gateway.web.wire import Bounds
+from gateway.web.tail import TAIL, Tail
+from gateway.web.wire import BOUNDS, Bounds
 
 SECURE = web.AppKey("secure", bool)
 """Whether browsers reach this listener by https alone."""
@@ -39,6 +53,8 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app[ATTEMPTS] = Attempts(services.clock)
     app[connect.TRIES] = Attempts(services.clock, group=str)
     app[SECURE] = secure
+    app[BOUNDS], app[TAIL] = bounds, Tail(services.store, bounds)
+    app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_headers)
     app.router.add_get("/healthz", health.healthz)
     app.router.add_get("/readyz", health.readyz)
@@ -61,9 +77,17 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_get(f"{CALLBACK}/{{app}}", callback.arrive, allow_head=False)
     app.router.add_post(f"{CALLBACK}/{{app}}", callback.arrive_with_fragment)
     app.router.add_get(f"{callback.REFUSED}/{{why}}", callback.show_refused)
+    app.router.add_get("/activity", activity.show)
+    app.router.add_get("/activity/stream", stream.stream, allow_head=False)
+    app.router.add_get("/activity/requests/{id}", explained.show_request)
+    app.router.add_get("/activity/events/{id}", explained.show_event)
     app.router.add_get(f"{PREFIX_OF_FILES}{{name}}", static())
     app.add_subapp(PREFIX, admin_api())
     return app
+
+
+async def _end_streams(app: web.Application) -> None:
+    await app[TAIL].close()
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:

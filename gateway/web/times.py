@@ -23,6 +23,17 @@ def machine(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="seconds")
 
 
+def clock(epoch: float, now: float) -> str:
+    """Return a moment of today as `08:00:12`, an earlier one with its day, `01-31 08:00`; both in UTC."""
+    at, today = datetime.fromtimestamp(epoch, UTC), datetime.fromtimestamp(now, UTC).date()
+    return at.strftime("%H:%M:%S" if at.date() == today else "%m-%d %H:%M")
+
+
+def second(epoch: float) -> str:
+    """Return a moment to the second, as `2026-01-31 08:00:12 UTC`."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def near(epoch: float, now: float) -> str:
     """Return how far a moment is from now, as `5 minutes ago` or `in 3 days`."""
     away = abs(epoch - now)

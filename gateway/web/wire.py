@@ -31,6 +31,10 @@ class Bounds:
     `idle` is for a head to come, from the answer before it or the beginning of the connection on: longer than the 60
     that reverse proxies keep a connection. `content` is for all of a request's content. `stalled` is for an answer that
     the caller doesn't take. `lingering` is for content that nobody reads, so that its sender sees the answer.
+
+    `streams` may be open at once, and `streams_each` of one session: browsers have six connections to a host, and the
+    pages need some. The log is looked at every `look` seconds for them, whether their session was signed out at another
+    server every `session_check`; one that has nothing to say says so after `heartbeat`.
     """
 
     connections: int = 1_000
@@ -38,6 +42,14 @@ class Bounds:
     content: float = 30.0
     stalled: float = 30.0
     lingering: float = 2.0
+    streams: int = 50
+    streams_each: int = 4
+    look: float = 1.0
+    session_check: float = 5.0
+    heartbeat: float = 15.0
+
+
+BOUNDS = web.AppKey("bounds", Bounds)
 
 
 class Room:

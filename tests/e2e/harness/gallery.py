@@ -59,6 +59,7 @@ class Gallery:
         house.provider.revoke(self.legacy.application)
         house.call("books-mary")
         house.call("crm-john")
+        house.call("crm-john", "POST", "/v2/orders")
 
     @property
     def all(self) -> dict[str, Callable[[Watched], None]]:
@@ -202,3 +203,34 @@ class Gallery:
 
     def not_found(self, browser: Watched) -> None:
         browser.page.goto(self.url("/nothing-here"))
+
+    def _activity(self, browser: Watched, query: str = "") -> None:
+        self._sign_in(browser)
+        browser.page.goto(self.url(f"/activity{query}"))
+        browser.page.wait_for_selector("#tail-state.live")
+
+    def _entry(self, browser: Watched, words: str) -> None:
+        self._activity(browser, "?connection=crm-john")
+        browser.page.click(f".entry:has-text('{words}') a")
+        browser.page.wait_for_selector("h1:not(:has-text('Activity'))")
+
+    def activity(self, browser: Watched) -> None:
+        self._activity(browser)
+
+    def activity_paused(self, browser: Watched) -> None:
+        self._activity(browser, "?connection=crm-john")
+        browser.page.click("#tail-pause")
+        self.house.call("crm-john")
+        browser.page.wait_for_selector("#tail-waiting")
+
+    def activity_nothing_fits(self, browser: Watched) -> None:
+        self._activity(browser, "?client=nobody")
+
+    def activity_request(self, browser: Watched) -> None:
+        self._entry(browser, "/v1/json")
+
+    def activity_refused(self, browser: Watched) -> None:
+        self._entry(browser, "/v2/orders")
+
+    def activity_event(self, browser: Watched) -> None:
+        self._entry(browser, "An account was connected")
