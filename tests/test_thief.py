@@ -82,6 +82,7 @@ READABLE = {
             "id",
             "app",
             "label",
+            "account_label",
             "unique_id",
             "status",
             "reason",

@@ -22,6 +22,7 @@ class ConnectionChanges(TypedDict, total=False):
     """What `update` may set."""
 
     label: str
+    account_label: str | None
     unique_id: str | None
     status: Status
     reason: str | None
@@ -63,16 +64,19 @@ class Connections(Leases):
     ) -> Page[ConnectionRow]:
         """Return connections in the order of their ids, at most `limit` (1 to 1000), those behind `cursor`.
 
-        `search` is a part of the id or the label, whatever its case; it reads every row until the page is full.
+        `search` is a part of the id or the label, whatever its case; it reads every entry of an index until the page
+        is full.
         """
         limit = max(1, min(limit, LIMIT_MAX))
-        query = select(connections).where(*_where(app, status)).order_by(connections.c.id).limit(limit + 1)
+        query = select(connections).order_by(connections.c.id)
+        conditions = _where(app, status)
         if cursor:
-            query = query.where(connections.c.id > cursor)
+            conditions.append(connections.c.id > cursor)
         if search:
-            part = search.lower()
-            columns = (connections.c.id, connections.c.label)
-            query = query.where(or_(*(func.lower(column).contains(part, autoescape=True) for column in columns)))
+            ids = select(connections.c.id).where(*conditions, _has(search)).order_by(connections.c.id).limit(limit + 1)
+            query = query.where(connections.c.id.in_(ids))
+        else:
+            query = query.where(*conditions).limit(limit + 1)
         async with self._database.read() as connection:
             rows = [connection_row(row) for row in (await connection.execute(query)).mappings()]
         return Page(items=tuple(rows[:limit]), next=rows[limit - 1].id if len(rows) > limit else None)
@@ -84,9 +88,10 @@ class Connections(Leases):
             number: int = (await connection.execute(query)).scalar_one()
         return number
 
-    async def count_by_status(self) -> dict[Status, int]:
+    async def count_by_status(self, *, app: str | None = None) -> dict[Status, int]:
         """Return how many there are in each status; all four keys are there."""
-        query = select(connections.c.status, func.count().label("number")).group_by(connections.c.status)
+        query = select(connections.c.status, func.count().label("number")).where(*_where(app, None))
+        query = query.group_by(connections.c.status)
         async with self._database.read() as connection:
             found = {row.status: row.number for row in await connection.execute(query)}
         return {status: found.get(status, 0) for status in Status}
@@ -155,6 +160,11 @@ class Connections(Leases):
         async with self._database.read() as connection:
             row = (await connection.execute(query)).mappings().one_or_none()
         return None if row is None else connection_row(row)
+
+
+def _has(search: str) -> ColumnElement[bool]:
+    part = search.lower()
+    return or_(*(func.lower(one).contains(part, autoescape=True) for one in (connections.c.id, connections.c.label)))
 
 
 def _where(app: str | None, status: Status | None) -> list[ColumnElement[bool]]:

@@ -23,7 +23,8 @@ class ConnectionRow:
 
     `fields` and `credentials` are JSON objects, sealed for (connections, fields | credentials, id). `token_version`
     rises with every change of the credentials; `fence` with every lease and take-over, so that a late writer is told.
-    At `renew_at` the background sweep comes by, used or not; None: there is nothing to renew.
+    At `renew_at` the background sweep comes by, used or not; None: there is nothing to renew. `account_label` is what
+    the policy calls the account, where a person gave the connection another label; None: `label` is that.
     """
 
     id: str
@@ -32,6 +33,7 @@ class ConnectionRow:
     created_at: float
     updated_at: float
     label: str = ""
+    account_label: str | None = None
     unique_id: str | None = None
     reason: str | None = None
     fields: bytes = field(default=b"", repr=False)

@@ -66,6 +66,7 @@ connections = Table(
     Column("id", Text, primary_key=True),
     Column("app", Text, nullable=False),
     Column("label", Text, nullable=False),
+    Column("account_label", Text),
     Column("unique_id", Text),
     Column("status", Text, nullable=False),
     Column("reason", Text),
@@ -85,10 +86,12 @@ connections = Table(
     Column("created_by", Text, nullable=False),
     # One account is one connection, whoever connects it and however many do so at once.
     Index("uq_connections_app_unique_id", "app", "unique_id", unique=True),
-    # Each list is read along an index that ends in the cursor.
-    Index("ix_connections_app_id", "app", "id"),
-    Index("ix_connections_status_id", "status", "id"),
-    Index("ix_connections_app_status_id", "app", "status", "id"),
+    # Each list is read along an index that ends in the cursor. The label behind it is for a search, which reads an
+    # index from end to end, and not the rows: those are a hundred times as long.
+    Index("ix_connections_id_label", "id", "label"),
+    Index("ix_connections_app_id_label", "app", "id", "label"),
+    Index("ix_connections_status_id_label", "status", "id", "label"),
+    Index("ix_connections_app_status_id_label", "app", "status", "id", "label"),
     # What is to be renewed next is found at its beginning, however many connections there are.
     Index("ix_connections_status_renew_at", "status", "renew_at"),
     # So is what needs a person: the newest first, and what has failed most often.

@@ -8,6 +8,7 @@ renewal      one refresh at a time for a connection, over all tasks, processes a
 provider     the calls of token and revocation endpoints      sources  where the client's credentials are
 connecting   from fields to a living connection               probe    the test call
 parting      disconnecting, and revoking at the provider      explaining  what would be done with a request
+naming       the label that a person chose     label       what the policy calls the account
 timing       when a connection is to be renewed               sweep       which does it, used or not
 upkeep       what is done in the background                   webhook     who is told, signed
 chronicle    what is told of a change

@@ -23,6 +23,7 @@ from gateway.vault.chronicle import Chronicle
 from gateway.vault.commit import sealed_anew
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.label import label_of, unique_id_of
+from gateway.vault.naming import called
 from gateway.vault.probe import run_test
 from gateway.vault.provider import Provider, WayOut
 from gateway.vault.timing import renew_at
@@ -197,8 +198,8 @@ class Connecting:
         # Setting credentials is taking over: a refresh that is under way with the old ones can't write over these.
         return await self._connections.update(
             connection_id,
-            seen={"status": target.status, "unique_id": target.unique_id},
-            label=draft.label or connection_id,
+            seen={"status": target.status, "unique_id": target.unique_id, "label": target.label},
+            **called(target, draft.label or connection_id, same_account=_is_same_account(draft, target)),
             unique_id=draft.unique_id,
             status=Status.ACTIVE,
             reason=None,
@@ -274,6 +275,13 @@ def _raise_if_anothers(draft: _Draft, standing: ConnectionRow | None) -> None:
     )
     hint = "Use the account that the connection belongs to, or disconnect it first."
     raise ClientError(Refusal(code="conflict", detail=detail, hint=hint))
+
+
+def _is_same_account(draft: _Draft, target: ConnectionRow) -> bool:
+    """Whether the connection stays whose it was; another account's was refused, but for one that had been ended."""
+    if target.status is not Status.DISCONNECTED:
+        return True
+    return draft.unique_id is not None and target.unique_id == draft.unique_id
 
 
 def _names(policy: Policy, context: Context) -> tuple[str, str | None]:

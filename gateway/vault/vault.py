@@ -27,6 +27,7 @@ from gateway.vault.explaining import explain
 from gateway.vault.live import Live, compile_live
 from gateway.vault.lives import Lives
 from gateway.vault.logins import Logins
+from gateway.vault.naming import names_of, renamed
 from gateway.vault.parting import Partings
 from gateway.vault.probe import TestResult, run_test
 from gateway.vault.provider import CALL_SECONDS, Provider, WayOut
@@ -289,6 +290,22 @@ class Vault:
             return ended
 
         await self._finish(work())
+
+    async def rename(self, connection_id: str, label: str, *, actor: str) -> None:
+        """Give a connection a label of a person's choice; an empty one is the account's own again.
+
+        Raises `ClientError` (`not_found`, `invalid`).
+        """
+        while True:
+            row = await self._row(connection_id)
+            names = renamed(row, label)
+            if names == names_of(row):
+                return
+            told = self._chronicle.tell(
+                "connection.renamed", actor=actor, app=row.app, connection=row.id, label=names["label"]
+            )
+            if await self._store.connections.update(connection_id, seen=names_of(row), alongside=told, **names):
+                return
 
     async def open_fields(self, connection_id: str) -> dict[str, str]:
         """Return what was filled in for a connection, without its secrets; empty where there is no such connection."""

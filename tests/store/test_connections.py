@@ -118,6 +118,22 @@ async def test_a_list_is_narrowed_by_app_status_and_a_part_of_id_or_label(store:
     assert await ids(search="0%") == ["crm-bob"]
     assert await ids(search="%") == ["crm-bob"]
     assert await ids(search="_") == []
+    assert await ids(search="ann", app="hub") == ["hub-ann"]
+    assert await ids(search="crm", status=Status.ACTIVE) == ["crm-ann"]
+    assert await ids(search="crm", status=Status.ACTIVE, app="hub") == []
+
+
+async def test_pages_of_a_search_hold_each_that_fits_once(store: Store):
+    for number in range(9):
+        await store.connections.insert(a_connection(f"c{number}", label="even" if number % 2 == 0 else "odd"))
+    pages, cursor = [], None
+    while True:
+        page = await store.connections.list(search="EVEN", limit=2, cursor=cursor)
+        pages.append([row.id for row in page.items])
+        cursor = page.next
+        if cursor is None:
+            break
+    assert pages == [["c0", "c2"], ["c4", "c6"], ["c8"]]
 
 
 async def test_counts_are_by_app_and_status(store: Store):
@@ -130,6 +146,12 @@ async def test_counts_are_by_app_and_status(store: Store):
     assert await store.connections.count_by_status() == {
         Status.PENDING: 1,
         Status.ACTIVE: 2,
+        Status.NEEDS_REAUTHORIZATION: 0,
+        Status.DISCONNECTED: 0,
+    }
+    assert await store.connections.count_by_status(app="hub") == {
+        Status.PENDING: 0,
+        Status.ACTIVE: 1,
         Status.NEEDS_REAUTHORIZATION: 0,
         Status.DISCONNECTED: 0,
     }

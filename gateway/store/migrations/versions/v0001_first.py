@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("app", sa.Text(), nullable=False),
         sa.Column("label", sa.Text(), nullable=False),
+        sa.Column("account_label", sa.Text(), nullable=True),
         sa.Column("unique_id", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
@@ -78,10 +79,11 @@ def upgrade() -> None:
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_connections"),
     )
-    op.create_index("ix_connections_app_id", "connections", ["app", "id"])
-    op.create_index("ix_connections_app_status_id", "connections", ["app", "status", "id"])
+    op.create_index("ix_connections_app_id_label", "connections", ["app", "id", "label"])
+    op.create_index("ix_connections_app_status_id_label", "connections", ["app", "status", "id", "label"])
+    op.create_index("ix_connections_id_label", "connections", ["id", "label"])
     op.create_index("ix_connections_status_failures", "connections", ["status", "failures"])
-    op.create_index("ix_connections_status_id", "connections", ["status", "id"])
+    op.create_index("ix_connections_status_id_label", "connections", ["status", "id", "label"])
     op.create_index("ix_connections_status_renew_at", "connections", ["status", "renew_at"])
     op.create_index("ix_connections_status_updated_at", "connections", ["status", "updated_at"])
     op.create_index("uq_connections_app_unique_id", "connections", ["app", "unique_id"], unique=True)
