@@ -12,6 +12,7 @@ from gateway.store.rows import ClientRow
 from gateway.store.tallies import COARSE, KEPT
 from gateway.web.admin import ACTOR, for_admins, read_admin_form
 from gateway.web.coverage import Coverage
+from gateway.web.entries import actor_words, event_words
 from gateway.web.panel import panel
 from gateway.web.recipes import PLACEHOLDER
 from gateway.web.render import page, see_other
@@ -96,7 +97,10 @@ async def show(request: web.Request) -> web.StreamResponse:
         few=FEW,
         may_call=may_call,
         requests=(await services.store.requests.list(client=row.name, limit=RECENT)).items,
-        events=(await services.store.events.list(client=row.name, limit=RECENT)).items,
+        events=[
+            (event.at, event_words(event), actor_words(event.actor))
+            for event in (await services.store.events.list(client=row.name, limit=RECENT)).items
+        ],
         token="",
         **shown,
     )

@@ -11,11 +11,15 @@ from gateway.admin.services import Services
 from gateway.attempts import Attempts
 from gateway.secret import Secret
 from gateway.web import (
+    actions,
     activity,
     callback,
     clients,
     connect,
+    connection,
+    connections,
     dashboard,
+    disconnect,
     explained,
     health,
     new_client,
@@ -65,6 +69,11 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_post("/sign-in", signin.sign_in)
     app.router.add_post("/sign-out", signin.sign_out)
     app.router.add_post("/connect", overview.connect)
+    app.router.add_get(connections.PATH, connections.show)
+    app.router.add_get(f"{connections.PATH}/{{id}}", connection.show)
+    app.router.add_post(f"{connections.PATH}/{{id}}", actions.act)
+    app.router.add_get(f"{connections.PATH}/{{id}}/disconnect", disconnect.show)
+    app.router.add_post(f"{connections.PATH}/{{id}}/disconnect", disconnect.disconnect)
     app.router.add_get("/clients", clients.show_all)
     app.router.add_get(new_client.PATH, new_client.show)
     app.router.add_post(new_client.PATH, new_client.make)

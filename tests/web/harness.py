@@ -168,6 +168,15 @@ class FakeVault:
         self.calls.append(("disconnect", connection, actor))
         await self._store.connections.update(connection, status=Status.DISCONNECTED, updated_at=NOW)
 
+    async def live(self, _connection: str) -> None:
+        """Nothing is loaded here."""
+
+    async def rename(self, connection: str, label: str, *, actor: str) -> None:
+        self.calls.append(("rename", connection, label, actor))
+        if self.refuses:
+            raise self.refuses
+        await self._store.connections.update(connection, label=label)
+
     async def explain(self, connection: str, method: str, url: str) -> dict[str, Any]:
         self.calls.append(("explain", connection, method, url))
         if "\\" in url:

@@ -88,7 +88,7 @@ async def test_an_event_is_shown_in_words_with_who_did_it(admin):
     await admin.gateway.store.events.add(row)
     text = (await admin.get("/activity?connection=crm-ann")).text
     assert whats(text) == ["A connection was tested, and does not work"]
-    assert ">the command line<" in text
+    assert ">an administrator, on the command line<" in text
     assert '<span class="status bad" data-part="status">event</span>' in text
     await admin.gateway.store.events.add(EventRow(at=NOW, kind="new.kind", actor="somebody", connection="c"))
     assert whats((await admin.get("/activity?connection=c")).text) == ["new.kind"]

@@ -330,7 +330,7 @@ async def test_the_page_of_a_client_shows_what_it_did_and_what_happened_to_it(ad
     said = words(page)
     assert "crm-* 1 connection: crm-ann" in said
     assert "crm-ann GET https://api.example.com/v1/users target_not_allowed 403" in said
-    assert "client.created admin-page" in said
+    assert "A client was made an administrator, on these pages" in said
     assert "other.example.com" not in said
     assert 'href="/activity?client=runner"' in page.text
 

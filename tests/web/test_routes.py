@@ -21,6 +21,8 @@ PLACES = {
     "/clients/{name}/recipes": ["/clients/runner/recipes", "/clients/nothing/recipes"],
     "/clients/{name}/revoke": ["/clients/runner/revoke", "/clients/nothing/revoke"],
     "/connect/{token}": ["/connect/nothing"],
+    "/connections/{id}": ["/connections/crm-ann", "/connections/nothing"],
+    "/connections/{id}/disconnect": ["/connections/crm-ann/disconnect", "/connections/nothing/disconnect"],
     "/oauth/callback/{app}": [
         "/oauth/callback/login",
         "/oauth/callback/nothing",

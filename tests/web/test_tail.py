@@ -55,7 +55,7 @@ async def test_what_happens_comes_as_it_happens_oldest_first(admin):
         await happen(admin, "client.revoked", client="runner")
         event = await tail.told()
         assert event.whats == ["A client was revoked"]
-        assert event.told["entries"][0]["actor"] == "the command line"
+        assert event.told["entries"][0]["actor"] == "an administrator, on the command line"
         assert event.told["left_out"] == ""
 
 

@@ -59,6 +59,9 @@ class Gallery:
         house.provider.revoke(self.legacy.application)
         house.call("books-mary")
         house.call("crm-john")
+        house.call("crm-john", path="/admin/keys")
+        house.connect(self.crm, house.person("Gone Smith"), id="crm-gone")
+        house.gateway.api("DELETE", "/connections/crm-gone")
         house.call("crm-john", "POST", "/v2/orders")
 
     @property
@@ -82,6 +85,14 @@ class Gallery:
         browser.page.fill("#token", self.house.gateway.admin_token)
         browser.page.click("main button")
         browser.page.wait_for_selector("h1:has-text('Dashboard')")
+
+    def _at(self, browser: Watched, path: str) -> None:
+        self._sign_in(browser)
+        browser.page.goto(self.url(path))
+
+    def _do(self, browser: Watched, connection: str, what: str) -> None:
+        self._at(browser, f"/connections/{connection}")
+        browser.page.click(f"form:has(input[value={what}]) button")
 
     def connect_login(self, browser: Watched) -> None:
         self._open(browser, self.crm)
@@ -166,6 +177,38 @@ class Gallery:
 
     def dashboard(self, browser: Watched) -> None:
         self._sign_in(browser)
+
+    def connections(self, browser: Watched) -> None:
+        self._at(browser, "/connections")
+
+    def connections_none_fits(self, browser: Watched) -> None:
+        self._at(browser, "/connections?search=nobody&app=crm")
+
+    def connection(self, browser: Watched) -> None:
+        self._at(browser, "/connections/crm-john")
+
+    def connection_ended(self, browser: Watched) -> None:
+        self._at(browser, "/connections/crm-gone")
+
+    def connection_refused(self, browser: Watched) -> None:
+        self._do(browser, "books-mary", "refresh")
+        browser.page.wait_for_selector("[role=alert]")
+
+    def connection_link(self, browser: Watched) -> None:
+        self._do(browser, "books-mary", "link")
+        browser.page.wait_for_selector("pre.copy")
+
+    def connection_explained(self, browser: Watched) -> None:
+        self._at(browser, "/connections/crm-john")
+        browser.page.fill("#url", "/users?page=2")
+        browser.page.click("form.ask button")
+        browser.page.wait_for_selector("text=Sent to")
+
+    def disconnecting(self, browser: Watched) -> None:
+        self._at(browser, "/connections/crm-john/disconnect")
+        browser.page.fill("#confirm", "crm-jon")
+        browser.page.click("main button")
+        browser.page.wait_for_selector("#confirm-error")
 
     def _clients(self, browser: Watched, path: str = "") -> None:
         self._sign_in(browser)
