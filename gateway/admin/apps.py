@@ -7,23 +7,20 @@ from pathlib import Path
 from gateway.admin.links import BY_LOGIN, redirect_url
 from gateway.admin.models import App, AppWithPolicy, Checked, FieldOfApp, Finding, ListOf, PageQuery, SecretOfApp
 from gateway.admin.operation import Answer, Call, missing
+from gateway.admin.policies import app_ids, delete_policy, named_secrets, set_secret, write_policy
 from gateway.admin.services import Services
 from gateway.catalog import SUFFIX
-from gateway.errors import ClientError, Refusal, StoreError
+from gateway.errors import ClientError, Refusal
 from gateway.policy.load import Finding as PolicyFinding
 from gateway.policy.load import load
-from gateway.policy.model import Policy, SecretSource
+from gateway.policy.model import Policy
 from gateway.secret import Secret
-from gateway.store.rows import Status
-from gateway.vault.credentials import Safe
-
-_LIVING = tuple(status for status in Status if status is not Status.DISCONNECTED)
 
 
 async def list_apps(call: Call) -> Answer:
     """Return the apps in the order of their ids; the cursor is the last id of the page before."""
     query: PageQuery = call.query
-    names = [name for name in _names(call.services) if query.cursor is None or name > query.cursor]
+    names = [name for name in app_ids(call.services) if query.cursor is None or name > query.cursor]
     shown = names[: query.limit]
     items = [await app_of(call.services, name, origin=call.origin) for name in shown]
     return Answer(body=ListOf[App](items=items, next=shown[-1] if len(names) > len(shown) else None))
@@ -36,38 +33,16 @@ async def show_app(call: Call) -> Answer:
 
 async def put_app(call: Call) -> Answer:
     """Check the policy, and write it only where nothing is wrong with it."""
-    app, text = call.parameters["app"], call.body.policy
+    app = call.parameters["app"]
     new = call.services.catalog.get(app) is None
-    try:
-        findings = call.services.catalog.write(app, text)
-    except OSError as error:
-        raise _unwritable(error) from None
-    if findings:
+    if findings := await write_policy(call.services, app, call.body.policy, actor=call.actor):
         raise _faulty(findings)
-    call.services.vault.forget("policy", app)  # the watcher sees only what others wrote
-    await call.services.audit.record("app.created" if new else "app.changed", actor=call.actor, app=app)
     return Answer(body=await _with_policy(call, app), status=201 if new else 200)
 
 
 async def delete_app(call: Call) -> Answer:
-    """Take the policy away. An app with living connections stays: they would be left without rules.
-
-    A disconnected connection isn't living: it holds no credentials, and stays in the list as history.
-    """
-    app, services = call.parameters["app"], call.services
-    if app not in _names(services):
-        raise missing(f"app {app!r}")
-    if await _has_living_connections(services, app):
-        detail = f"The app {app!r} still has connections."
-        raise ClientError(Refusal(code="conflict", detail=detail, hint="Disconnect them first."))
-    try:
-        services.catalog.delete(app)
-    except OSError as error:
-        raise _unwritable(error) from None
-    services.vault.forget("policy", app)
-    for name in await services.store.secrets.names(app):
-        await services.store.secrets.delete(app, name)
-    await services.audit.record("app.deleted", actor=call.actor, app=app)
+    """Take the policy away."""
+    await delete_policy(call.services, call.parameters["app"], actor=call.actor)
     return Answer(status=204)
 
 
@@ -81,9 +56,7 @@ async def put_secret(call: Call) -> Answer:
     app, name, services = call.parameters["app"], call.parameters["name"], call.services
     if services.catalog.get(app) is None:
         raise missing(f"app {app!r}")
-    sealed = Safe(services.keyring).seal_app_secret(app, name, Secret(call.body.value))
-    await services.store.secrets.put(app, name, sealed, now=services.clock())
-    await services.audit.record("secret.set", actor=call.actor, app=app, name=name)
+    await set_secret(services, app, name, Secret(call.body.value), actor=call.actor)
     return Answer(status=204)
 
 
@@ -110,25 +83,6 @@ async def app_of(services: Services, app: str, *, origin: str) -> App:
         secrets=await _secrets(services, app, policy),
         findings=[_finding(finding) for finding in findings],
     )
-
-
-async def _has_living_connections(services: Services, app: str) -> bool:
-    for status in _LIVING:
-        if (await services.store.connections.list(app=app, status=status, limit=1)).items:
-            return True
-    return False
-
-
-def named_secrets(policy: Policy) -> frozenset[str]:
-    """Return the names of the sealed secrets that a policy asks for."""
-    sources = (policy.auth.client_id, policy.auth.client_secret)
-    return frozenset(source.secret for source in sources if isinstance(source, SecretSource))
-
-
-def _names(services: Services) -> list[str]:
-    """Return the ids of all apps, those included whose file has never been right."""
-    broken = {Path(finding.file).stem for finding in services.catalog.findings}
-    return sorted(broken | set(services.catalog.policies))
 
 
 async def _with_policy(call: Call, app: str) -> AppWithPolicy:
@@ -171,8 +125,3 @@ def _finding(finding: PolicyFinding) -> Finding:
 def _faulty(findings: Iterable[PolicyFinding]) -> ClientError:
     errors: tuple[Mapping[str, str], ...] = tuple({"path": one.path, "message": one.message} for one in findings)
     return ClientError(Refusal(code="invalid", detail="The policy is not right; nothing was written.", errors=errors))
-
-
-def _unwritable(error: OSError) -> StoreError:
-    detail = f"The policies directory can't be written: {error.strerror}."
-    return StoreError(Refusal(code="conflict", detail=detail, hint="Change the file where it comes from."))
