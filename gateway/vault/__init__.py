@@ -7,6 +7,7 @@ lives        the Lives of this process, and when they are forgotten
 renewal      one refresh at a time for a connection, over all tasks, processes and machines
 provider     the calls of token and revocation endpoints      sources  where the client's credentials are
 connecting   from fields to a living connection               probe    the test call
+trying       a test call with a policy that isn't saved
 parting      disconnecting, and revoking at the provider      explaining  what would be done with a request
 naming       the label that a person chose     label       what the policy calls the account
 timing       when a connection is to be renewed               sweep       which does it, used or not

@@ -98,13 +98,13 @@ class Connecting:
             detail = f"{policy.name} is connected by a person in a browser ({policy.auth.grant.value})."
             raise ClientError(Refusal(code="invalid", detail=detail, hint="Make a connect link."))
         standing = await self._standing(app, connection_id)
-        values = _validated(policy, given)
+        values = validated(policy, given)
         now = self._clock()
         draft_id = connection_id or self._new_id(app)
-        credentials = Credentials(secrets=_secrets(policy, values), issued_at=now)
+        credentials = Credentials(secrets=hidden(policy, values), issued_at=now)
         fields = {name: value for name, value in values.items() if name not in credentials.secrets}
         if answer is None and policy.auth.grant.has_token:
-            answer = await self._ask(app, policy, credentials, fields, draft_id)
+            answer = await ask(self._provider, app, policy, credentials.context(policy, fields, draft_id))
         if answer is not None:
             credentials = credentials.renewed(answer, now=now)
         credentials, label, unique_id = await self._test(app, policy, credentials, fields, draft_id)
@@ -133,18 +133,6 @@ class Connecting:
             detail = f"The connection {connection_id} belongs to the app {standing.app}."
             raise ClientError(Refusal(code="conflict", detail=detail, hint="Choose another id."))
         return standing
-
-    async def _ask(
-        self, app: str, policy: Policy, credentials: Credentials, fields: Mapping[str, str], draft_id: str
-    ) -> TokenAnswer:
-        answer = await self._provider.ask(app, policy, credentials.context(policy, fields, draft_id))
-        if isinstance(answer, TokenRefused):
-            retry = None if answer.retry_after is None else int(answer.retry_after) + 1
-            refusal = Refusal(
-                code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}", retry_after=retry
-            )
-            raise AuthorizationServerError(refusal)
-        return answer
 
     async def _test(
         self, app: str, policy: Policy, credentials: Credentials, fields: Mapping[str, str], draft_id: str
@@ -261,6 +249,18 @@ class Connecting:
         return f"{app[:57]}-{tail}"
 
 
+async def ask(provider: Provider, app: str, policy: Policy, context: Context) -> TokenAnswer:
+    """Ask for a token, as the client or with the password. Raises `AuthorizationServerError`, `PolicyError`."""
+    answer = await provider.ask(app, policy, context)
+    if isinstance(answer, TokenRefused):
+        retry = None if answer.retry_after is None else int(answer.retry_after) + 1
+        refusal = Refusal(
+            code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}", retry_after=retry
+        )
+        raise AuthorizationServerError(refusal)
+    return answer
+
+
 def _raise_if_anothers(draft: _Draft, standing: ConnectionRow | None) -> None:
     """Refuse another account than the one whose connection is to be authorised again.
 
@@ -288,7 +288,8 @@ def _names(policy: Policy, context: Context) -> tuple[str, str | None]:
     return label_of(policy, context), unique_id_of(policy, context)
 
 
-def _validated(policy: Policy, given: Mapping[str, str]) -> dict[str, str]:
+def validated(policy: Policy, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the field values with defaults filled in. Raises `ClientError` (`invalid`) with every fault."""
     values, errors = validate_fields(policy, given)
     if errors:
         listed = tuple({"path": f"fields.{name}", "message": message} for name, message in errors.items())
@@ -299,7 +300,7 @@ def _validated(policy: Policy, given: Mapping[str, str]) -> dict[str, str]:
     return values
 
 
-def _secrets(policy: Policy, values: Mapping[str, str]) -> dict[str, Secret]:
+def hidden(policy: Policy, values: Mapping[str, str]) -> dict[str, Secret]:
     """Return the values that must not be seen: secret fields, one-time ones, and a password in any case."""
     hidden = {field.name for field in policy.fields if field.secret or field.once} | {"password"}
     return {name: Secret(value) for name, value in values.items() if name in hidden}

@@ -1,11 +1,12 @@
 """What a connection keeps: its credentials and fields, and how they are sealed. The only place that opens them."""
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gateway.keyring import Keyring
+from gateway.keyring import Keyring, KeyringError
 from gateway.oauth.answer import TokenAnswer
 from gateway.policy.context import Context
 from gateway.policy.fields import with_defaults
@@ -116,6 +117,19 @@ class Safe:
         """Return an app's secret. Raises `KeyringError`."""
         row = row_name(app, name)
         return Secret(self._keyring.open(sealed, table="app_secrets", column="sealed", row=row).decode())
+
+    def keep(self, place: str, value: Secret) -> str:
+        """Return a secret as a page may carry it until it is saved: sealed, for this place alone."""
+        sealed = self._keyring.seal(value.reveal().encode(), table="pages", column="typed", row=place)
+        return base64.urlsafe_b64encode(sealed).decode("ascii")
+
+    def kept(self, place: str, carried: str) -> Secret | None:
+        """Return the secret that a page carried; None: it was kept for another place, or under a key that is gone."""
+        try:
+            sealed = base64.urlsafe_b64decode(carried.encode("ascii", "replace"))
+            return Secret(self._keyring.open(sealed, table="pages", column="typed", row=place).decode())
+        except (KeyringError, ValueError):
+            return None
 
     def _seal(self, data: Mapping[str, Any], table: str, column: str, row: str) -> bytes:
         # ASCII only: a provider's lone surrogate is JSON, but not UTF-8.

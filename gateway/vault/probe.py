@@ -30,7 +30,8 @@ _OK = range(200, 300)
 class TestResult:
     """What the test API said. `status` is None where it wasn't reached or there is none; `message` is fit to be shown.
 
-    `data` is its JSON, which templates know as `test`.
+    `data` is its JSON, which templates know as `test`. `target` is what was asked, without its query; `media_type` what
+    the answer said it is; `code` says why it wasn't reached. `secrets` is every secret that was sent.
     """
 
     __test__ = False  # not one of pytest's
@@ -39,6 +40,10 @@ class TestResult:
     status: int | None
     message: str
     data: Any = field(default=None, repr=False)
+    target: str = ""
+    media_type: str = ""
+    code: str | None = None
+    secrets: tuple[Secret, ...] = field(default=(), repr=False)
 
 
 async def run_test(
@@ -54,11 +59,22 @@ async def run_test(
         request, plain = await asyncio.to_thread(_build, policy, policy.test, context)
     except ValueError as error:  # a missing value, a script, a URL that is none with its values
         raise _unusable(app, str(error)) from error
+    target, sent = request.url.partition("?")[0], (*request.secrets, *secrets)
     try:
         answer = await egress.send(request, timeout=CALL_SECONDS, https_only=not plain)
     except UpstreamError as error:
-        return TestResult(ok=False, status=None, message=error.refusal.detail)
-    return _judge(policy.test, answer, (*request.secrets, *secrets))
+        refusal = error.refusal
+        return TestResult(ok=False, status=None, message=refusal.detail, target=target, code=refusal.code, secrets=sent)
+    ok, message, data = _judge(policy.test, answer, sent)
+    return TestResult(
+        ok=ok,
+        status=answer.status,
+        message=message,
+        data=data,
+        target=target,
+        media_type=answer.media_type,
+        secrets=sent,
+    )
 
 
 def _build(policy: Policy, test: TestCall, context: Context) -> tuple[OutgoingRequest, bool]:
@@ -94,20 +110,19 @@ def _headers(test: TestCall, injection: Injection, context: Context, *, has_body
     return (*kept, *((name.decode(), value.decode()) for name, value in injection.headers))
 
 
-def _judge(test: TestCall, answer: Answer, secrets: tuple[Secret, ...]) -> TestResult:
+def _judge(test: TestCall, answer: Answer, secrets: tuple[Secret, ...]) -> tuple[bool, str, Any]:
+    """Return whether the answer is as expected, what to say of it, and its JSON."""
     data = _parse(answer)
     expected = answer.status in test.expect.status if test.expect.status else answer.status in _OK
     if not expected:
         words = provider_message(data, None, secrets) if data is not None else _text(answer, secrets)
         wanted = f" (expected {' or '.join(map(str, test.expect.status))})" if test.expect.status else ""
-        message = f"The test call answered {answer.status}{wanted}" + (f": {words}" if words else ".")
-        return TestResult(ok=False, status=answer.status, message=message)
+        return False, f"The test call answered {answer.status}{wanted}" + (f": {words}" if words else "."), data
     if test.expect.path is not None and dig(data, test.expect.path) is None:
         words = provider_message(data, None, secrets) if data is not None else None
         message = f"The test call answered {answer.status} without a value at {test.expect.path!r}"
-        message += f": {words}" if words else "."
-        return TestResult(ok=False, status=answer.status, message=message)
-    return TestResult(ok=True, status=answer.status, message=f"The test call answered {answer.status}.", data=data)
+        return False, message + (f": {words}" if words else "."), data
+    return True, f"The test call answered {answer.status}.", data
 
 
 def _parse(answer: Answer) -> Mapping[str, Any] | list[Any] | None:

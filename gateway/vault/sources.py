@@ -15,9 +15,20 @@ from gateway.vault.credentials import Safe
 
 
 class Sources:
-    """Reads the sources of `auth.client_id` and `auth.client_secret`, anew at each use: a rotated secret just works."""
+    """Reads the sources of `auth.client_id` and `auth.client_secret`, anew at each use: a rotated secret just works.
 
-    def __init__(self, *, secrets: AppSecrets, safe: Safe, environ: Mapping[str, str]) -> None:
+    `typed` are secrets of the app that aren't stored yet, by their names: a try uses them before the stored ones.
+    """
+
+    def __init__(
+        self,
+        *,
+        secrets: AppSecrets,
+        safe: Safe,
+        environ: Mapping[str, str],
+        typed: Mapping[str, Secret] | None = None,
+    ) -> None:
+        self._typed = typed or {}
         self._secrets = secrets
         self._safe = safe
         self._environ = environ
@@ -48,7 +59,7 @@ class Sources:
                 value = context.fields.get(name)
                 place = f"the field {name}"
             case SecretSource(secret=name):
-                value = await self._open(app, name)
+                value = self._typed.get(name) or await self._open(app, name)
                 place = f"the secret {name} of the app {app}"
         if not value:
             hint = f"auth.{key} of policies/{app}.toml names it; set it, or change the policy."

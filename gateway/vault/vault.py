@@ -36,6 +36,7 @@ from gateway.vault.renewal import OnRefresh, Outcomes, Renewals, Why
 from gateway.vault.sources import Sources
 from gateway.vault.strikes import Strikes
 from gateway.vault.sweep import Apps, Sweep
+from gateway.vault.trying import Trying
 from gateway.vault.upkeep import Chore, Upkeep
 from gateway.vault.webhook import Deliverer, Webhook
 
@@ -78,6 +79,9 @@ class Vault:
         self._random = random or random_module.SystemRandom()
         self._public_url = public_url
         self._safe = Safe(keyring)
+        self._trying = Trying(
+            secrets=store.secrets, safe=self._safe, egress=egress, environ=environ, clock=clock, patience=patience
+        )
         sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
         self._provider = Provider(egress=egress, sources=sources, clock=clock, patience=patience)
         self.logins = Logins(self._provider)
@@ -258,6 +262,38 @@ class Vault:
         )
         return result
 
+    async def attempt(
+        self,
+        app: str,
+        policy: Policy,
+        *,
+        connection_id: str | None = None,
+        given: Mapping[str, str] | None = None,
+        typed: Mapping[str, Secret] | None = None,
+        actor: str,
+    ) -> TestResult:
+        """Make the test call of a policy that isn't saved, with a connection or with fields of its own (`Trying`).
+
+        The answer's secrets are masked. It is in the trail: the credentials go where that policy says. Raises
+        `ClientError` (`not_found`, `invalid`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
+        """
+        if connection_id is None:
+            result = await self._trying.by_hand(app, policy, given or {}, typed or {})
+        else:
+            row = await self._row_of(app, connection_id)
+            await self._usable(row.id)
+            result = await self._trying.with_connection(policy, await self._row_of(app, connection_id))
+        await self._audit.record(
+            "app.tried",
+            actor=actor,
+            app=app,
+            connection=connection_id,
+            target=result.target,
+            ok=result.ok,
+            status=result.status,
+        )
+        return result
+
     async def disconnect(self, connection_id: str, *, actor: str) -> None:
         """End a connection: here at once, at the provider in the background. Raises `ClientError` (`not_found`)."""
 
@@ -312,9 +348,18 @@ class Vault:
         row = await self._store.connections.get(connection_id)
         return {} if row is None else self._safe.open_fields(row)
 
-    async def explain(self, connection_id: str, method: str, url: str) -> dict[str, Any]:
-        """Return what would be done with a request, secrets masked. Raises `ClientError` (`not_found`)."""
-        live = await self.live(connection_id)
+    async def explain(
+        self, connection_id: str, method: str, url: str, *, policy: Policy | None = None
+    ) -> dict[str, Any]:
+        """Return what would be done with a request, secrets masked; `policy` is one that isn't saved.
+
+        Raises `ClientError` (`not_found`).
+        """
+        if policy is None:
+            live = await self.live(connection_id)
+        else:
+            row = await self._row(connection_id)
+            live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
         if live is None:
             raise ClientError(_not_found(connection_id))
         return explain(live, method.upper(), url)
@@ -412,6 +457,12 @@ class Vault:
     async def _row(self, connection_id: str) -> ConnectionRow:
         row = await self._store.connections.get(connection_id)
         if row is None or row.status is Status.DISCONNECTED:
+            raise ClientError(_not_found(connection_id))
+        return row
+
+    async def _row_of(self, app: str, connection_id: str) -> ConnectionRow:
+        row = await self._row(connection_id)
+        if row.app != app:
             raise ClientError(_not_found(connection_id))
         return row
 
