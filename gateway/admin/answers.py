@@ -49,13 +49,15 @@ async def read_content(request: web.Request, *, most: int) -> bytes:
         raise ClientError(_too_large())
     try:
         async with asyncio.timeout(request.config_dict[CONTENT_SECONDS]):
-            content = await request.read()
+            content = bytearray()
+            async for piece in request.content.iter_any():
+                content += piece
+                if len(content) > most:
+                    raise ClientError(_too_large())
     except TimeoutError:
         detail = "The request's content did not arrive in time."
         raise ClientError(Refusal(code="request_timeout", detail=detail)) from None
-    if len(content) > most:
-        raise ClientError(_too_large())
-    return content
+    return bytes(content)
 
 
 def answer_faults(render: Renderer) -> Middleware:

@@ -38,6 +38,14 @@ class AppSecrets:
         async with self._database.read() as connection:
             return tuple((await connection.execute(query)).scalars())
 
+    async def times(self, app: str | None = None) -> dict[tuple[str, str], float]:
+        """Return when each secret was set, by its app and name: of one app, or of all."""
+        query = select(app_secrets.c.app, app_secrets.c.name, app_secrets.c.updated_at)
+        if app is not None:
+            query = query.where(app_secrets.c.app == app)
+        async with self._database.read() as connection:
+            return {(row.app, row.name): row.updated_at for row in await connection.execute(query)}
+
     async def delete(self, app: str, name: str) -> bool:
         """Remove a secret; False: there was none."""
         ours = (app_secrets.c.app == app, app_secrets.c.name == name)

@@ -96,6 +96,16 @@ class Connections(Leases):
             found = {row.status: row.number for row in await connection.execute(query)}
         return {status: found.get(status, 0) for status in Status}
 
+    async def count_by_app(self) -> dict[str, int]:
+        """Return how many each app has that aren't disconnected; an app without one isn't there."""
+        query = (
+            select(connections.c.app, func.count().label("number"))
+            .where(connections.c.status != Status.DISCONNECTED)
+            .group_by(connections.c.app)
+        )
+        async with self._database.read() as connection:
+            return {row.app: row.number for row in await connection.execute(query)}
+
     async def insert(self, row: ConnectionRow, *, alongside: Sequence[Alongside] = ()) -> None:
         """Add a connection. Raises `ConflictError` if its id, or its account, is there already."""
         values = {column.name: getattr(row, column.name) for column in connections.columns}
