@@ -26,16 +26,22 @@ async def read_form(
     Three things say so, and all must: the SameSite cookie, the token inside the form, and, from browsers that send it,
     Sec-Fetch-Site. Origin says nothing here: our Referrer-Policy makes browsers send `null`.
     """
-    values = await _values(request, limit)
+    values = await read_values(request, limit=limit)
     session = sessions.read(request)
-    if request.headers.get("Sec-Fetch-Site", "none") not in _OWN or session is None:
-        raise _foreign()
+    if not is_own(request) or session is None:
+        raise foreign()
     if not sessions.is_form_token(session, values.pop(TOKEN_NAME, "")):
-        raise _foreign()
+        raise foreign()
     return session, values
 
 
-async def _values(request: web.Request, limit: int) -> dict[str, str]:
+def is_own(request: web.Request) -> bool:
+    """Whether the browser says that a page of ours sent it, or says nothing of it."""
+    return request.headers.get("Sec-Fetch-Site", "none") in _OWN
+
+
+async def read_values(request: web.Request, *, limit: int) -> dict[str, str]:
+    """Return a form's values, whoever sent them. Raises `ClientError`: it can't be read, or is too large."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise ClientError(Refusal(code="request_rejected", status=415, detail="This place takes the form of its page."))
     raw = await read_content(request, most=limit)
@@ -49,7 +55,8 @@ async def _values(request: web.Request, limit: int) -> dict[str, str]:
     return {name: value.replace("\r\n", "\n") for name, value in pairs if "\x00" not in name + value}
 
 
-def _foreign() -> ClientError:
+def foreign() -> ClientError:
+    """Return the error for a form that didn't come from a page of ours."""
     return ClientError(
         Refusal(
             code="unauthorized",

@@ -13,6 +13,7 @@ from gateway.secret import Secret
 from gateway.web import (
     actions,
     activity,
+    apps,
     callback,
     clients,
     connect,
@@ -23,7 +24,6 @@ from gateway.web import (
     explained,
     health,
     new_client,
-    overview,
     signin,
     stream,
     trust,
@@ -32,6 +32,7 @@ from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
+from gateway.web.setup import allowed, change, new
 from gateway.web.static import PREFIX as PREFIX_OF_FILES
 from gateway.web.static import static
 from gateway.web.strict import strict
@@ -68,7 +69,6 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_get("/sign-in", signin.show)
     app.router.add_post("/sign-in", signin.sign_in)
     app.router.add_post("/sign-out", signin.sign_out)
-    app.router.add_post("/connect", overview.connect)
     app.router.add_get(connections.PATH, connections.show)
     app.router.add_get(f"{connections.PATH}/{{id}}", connection.show)
     app.router.add_post(f"{connections.PATH}/{{id}}", actions.act)
@@ -81,6 +81,16 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_post("/clients/{name}/recipes", clients.show_recipes)
     app.router.add_get("/clients/{name}/revoke", clients.ask_to_revoke)
     app.router.add_post("/clients/{name}/revoke", clients.revoke)
+    app.router.add_get("/apps", apps.show)
+    app.router.add_get("/apps/new", new.show)
+    app.router.add_post("/apps/new", new.begin)
+    app.router.add_get("/apps/{app}", change.show)
+    app.router.add_post("/apps/{app}", change.change)
+    app.router.add_post("/apps/{app}/allowed", allowed.check)
+    app.router.add_post("/apps/{app}/link", apps.send)
+    app.router.add_get("/apps/{app}/delete", apps.ask_delete)
+    app.router.add_post("/apps/{app}/delete", apps.delete)
+    app.router.add_post("/connect", apps.connect)
     app.router.add_get("/connect/{token}", connect.show)
     app.router.add_post("/connect/{token}", connect.connect)
     app.router.add_get(f"{CALLBACK}/{{app}}", callback.arrive, allow_head=False)

@@ -31,7 +31,7 @@ def check(draft: Draft) -> Iterator[Fault]:
     if allow is None or not _readable(allow):
         return
     for number, example in draft.examples:
-        decision = _decide(draft, allow, example.method, example.url)
+        decision = decide(draft, allow, example.method, example.url)
         if isinstance(decision, Allowed) and not example.allowed:
             yield f"examples[{number}]", f"does not hold: it should be denied and is allowed by {decision.rule!r}"
         elif isinstance(decision, Denied) and example.allowed:
@@ -61,7 +61,8 @@ def _readable(allow: Allow) -> bool:
     return bool(allow.urls)
 
 
-def _decide(draft: Draft, allow: Allow, method: str, url: str) -> Decision:
+def decide(draft: Draft, allow: Allow, method: str, url: str) -> Decision:
+    """Decide on a request by a draft whose entries can be read: allowed if some value of its fields allows it."""
     try:
         target = parse_target(url)
     except TargetInvalid as error:

@@ -1,0 +1,96 @@
+"""Allowed URLs: what an entry covers, in words, and whether a URL would be allowed by what stands on the page."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from gateway.admin.answers import json_response
+from gateway.authoring import form
+from gateway.authoring.suggest import entries_for
+from gateway.authoring.words import Coverage, covers
+from gateway.policy.checks.examples import decide
+from gateway.policy.draft import Draft
+from gateway.policy.match import Allowed
+from gateway.web.admin import read_admin_form
+from gateway.web.setup.sheet import Sheet
+from gateway.web.text import plain
+
+LIMIT = 3_145_728
+"""Bytes of a set-up page's form: a policy of a megabyte, percent-encoded."""
+OFFERED = 3
+"""Entries that are offered for a URL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether a URL would be allowed. `words` says so and why, `hint` what would be, `entries` what would allow it."""
+
+    allowed: bool
+    words: str
+    hint: str = ""
+    entries: tuple[str, ...] = ()
+
+
+async def check(request: web.Request) -> web.StreamResponse:
+    """Answer the tester on the page: the form as it is there, and the URL in it."""
+    _, posted = await read_admin_form(request, limit=LIMIT)
+    values = {name: value for name, value in posted.items() if "." in name} | {
+        name: posted[name] for name in ("name", "base_url") if name in posted
+    }
+    sheet = Sheet(app=request.match_info["app"], base=posted.get("base", ""), is_new=False, values=values)
+    verdict = judge(sheet, posted.get("check.url", ""), posted.get("check.method", ""))
+    if verdict is None:
+        return json_response({"allowed": None, "words": "", "hint": ""})
+    return json_response({"allowed": verdict.allowed, "words": verdict.words, "hint": verdict.hint})
+
+
+def judge(sheet: Sheet, url: str, method: str) -> Verdict | None:
+    """Say whether the page as it is would allow a request; None: there is no URL to judge."""
+    url = url.strip()
+    if not url:
+        return None
+    draft = _draft(sheet)
+    allow = None if draft is None else draft.allow
+    if draft is None or allow is None:
+        return Verdict(allowed=False, words=plain("setup.check.unreadable"))
+    if any(covers(entry).wrong for entry in allow.urls) or any(covers(entry, deny=True).wrong for entry in allow.deny):
+        return Verdict(allowed=False, words=plain("setup.check.wrong_entry"))
+    decision = decide(draft, allow, method or "GET", url)
+    if isinstance(decision, Allowed):
+        upgraded = url.lower().startswith("http:") and decision.target.scheme == "https"
+        key = "setup.check.allowed_https" if upgraded else "setup.check.allowed"
+        return Verdict(allowed=True, words=plain(key, rule=decision.rule))
+    words = plain("setup.check.denied", reason=decision.reason)
+    entries = () if decision.rule else entries_for(url)[:OFFERED]
+    return Verdict(allowed=False, words=words, hint=decision.hint or "", entries=entries)
+
+
+def _draft(sheet: Sheet) -> Draft | None:
+    try:
+        return Draft.of(tomllib.loads(form.apply(sheet.base, sheet.wanted)))
+    except form.Unreadable:
+        return None
+
+
+def in_words(entry: str, *, deny: bool = False) -> str:
+    """Say what an entry covers. What is wrong with one is said beside it by the checks."""
+    found = covers(entry, deny=deny)
+    if found.wrong is not None:
+        return ""
+    parts = {"where": _where(found), "how": _how(found), "path": found.path}
+    return plain("setup.covers.path" if found.path else "setup.covers.all", **parts)
+
+
+def _where(found: Coverage) -> str:
+    key = "both" if found.itself and found.below else "below" if found.below else "itself"
+    return plain(f"setup.covers.{key}", host=found.host)
+
+
+def _how(found: Coverage) -> str:
+    schemes: Mapping[tuple[str, ...], str] = {("https",): "https", ("http",): "http"}
+    scheme = plain(f"setup.covers.{schemes.get(tuple(found.schemes), 'either')}")
+    if found.port is None:
+        return plain("setup.covers.every_port", scheme=scheme)
+    return plain("setup.covers.port", scheme=scheme, port=found.port) if found.port_written else scheme
