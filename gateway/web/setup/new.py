@@ -4,6 +4,7 @@ What comes of it is the set-up page with a draft on it. Nothing is written befor
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -30,12 +31,14 @@ LIMIT = 3 * DOCUMENT
 """Bytes of the form that carries one, percent-encoded."""
 RESERVED = frozenset({"new"})
 NOT_RIGHT = 422
+LONGEST_ID = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What a new app begins with, and what there is to say of it."""
+    """What a new app begins with, and what there is to say of it. `app` is its id, where nobody chose one."""
 
+    app: str
     text: str
     notes: tuple[str, ...] = ()
 
@@ -59,13 +62,17 @@ async def begin(request: web.Request) -> web.StreamResponse:
     """Make the draft, and show the set-up page with it."""
     session, given = await read_admin_form(request, limit=LIMIT)
     way = given.get("from", "")
-    app = given.get("id", "").strip() or (given.get("shipped", "") if way == "shipped" else "")
+    app = given.get("id", "").strip()
     make = _WAYS.get(way)
     if make is None:
         raise ClientError(Refusal(code="request_rejected", detail="There is no such way to begin."))
     try:
-        await _check_id(request, app)
+        if app:
+            await _check_id(request, app)
         draft = await asyncio.to_thread(make, app, given)
+        if not app:
+            app = draft.app
+            await _check_id(request, app)
     except Wrong as wrong:
         return _page(request, given, wrong, session=session, status=NOT_RIGHT)
     sheet = Sheet(app=app, base=draft.text, is_new=True, values=form.values_of(draft.text))
@@ -96,18 +103,25 @@ async def _check_id(request: web.Request, app: str) -> None:
         raise Wrong("id", plain("setup.new.id_taken"))
 
 
+def id_of(name: str) -> str:
+    """Return an id that a name makes: `my-crm` for My CRM."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_ID].strip("-")
+
+
 def _from_scratch(app: str, given: Mapping[str, str]) -> Draft:
     name, grant = given.get("name", "").strip(), given.get("grant", "")
+    app = app or id_of(name)
     if not name:
         raise Wrong("name", plain("setup.new.name_wrong"))
     if grant not in tuple(Grant):
         raise Wrong("grant", plain("setup.new.shipped_wrong"))
-    return Draft(text=scratch(app, name, Grant(grant), given.get("base_url", "").strip()))
+    return Draft(app=app, text=scratch(app, name, Grant(grant), given.get("base_url", "").strip()))
 
 
 def _from_shipped(_app: str, given: Mapping[str, str]) -> Draft:
+    chosen = given.get("shipped", "")
     try:
-        return Draft(text=shipped_text(given.get("shipped", "")))
+        return Draft(app=chosen, text=shipped_text(chosen))
     except KeyError:
         raise Wrong("shipped", plain("setup.new.shipped_wrong")) from None
 
@@ -117,12 +131,12 @@ def _from_openapi(_app: str, given: Mapping[str, str]) -> Draft:
     if not document.strip():
         raise Wrong("document", plain("setup.new.openapi_empty"))
     try:
-        draft = from_openapi(document)
+        draft = from_openapi(document, given.get("scheme", "").strip() or None)
     except DocumentInvalid as error:
         raise Wrong("document", str(error)) from None
     chosen = [plain("setup.new.note_scheme", name=one.name) for one in draft.schemes if one.chosen]
     more = chosen if len(draft.schemes) > 1 else []
-    return Draft(text=draft.text, notes=(plain("setup.new.taken"), *more, *draft.notes))
+    return Draft(app=draft.app, text=draft.text, notes=(plain("setup.new.taken"), *more, *draft.notes))
 
 
 _WAYS: Mapping[str, Callable[[str, Mapping[str, str]], Draft]] = {
