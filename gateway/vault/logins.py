@@ -38,7 +38,7 @@ class Logins:
         answer = await self._provider.redeem(
             app, policy, _context(policy, fields), code=code, redirect_uri=redirect_uri, verifier=verifier
         )
-        return _granted(policy, answer)
+        return _granted(policy, answer, redirect_uri)
 
     def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer:
         """Return the tokens of an implicit grant. Raises `AuthorizationServerError`."""
@@ -51,9 +51,12 @@ def _context(policy: Policy, fields: Values) -> Context:
     return Context(fields={**with_defaults(policy, typed), **secret})
 
 
-def _granted(policy: Policy, answer: TokenAnswer | TokenRefused) -> TokenAnswer:
+def _granted(policy: Policy, answer: TokenAnswer | TokenRefused, redirect_uri: str = "") -> TokenAnswer:
     if isinstance(answer, TokenAnswer):
         return answer
+    hint = None
+    if redirect_uri and "redirect" in answer.detail.lower():  # RFC 6749 §4.1.3: it must be the registered one
+        hint = f"The redirect URL that is registered there must be this one, to the letter: {redirect_uri}"
     raise AuthorizationServerError(
-        Refusal(code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}")
+        Refusal(code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}", hint=hint)
     )

@@ -86,6 +86,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_post("/apps/new", new.begin)
     app.router.add_get("/apps/{app}", change.show)
     app.router.add_post("/apps/{app}", change.change)
+    app.router.add_get("/apps/{app}/text", change.show_text)
     app.router.add_post("/apps/{app}/allowed", allowed.check)
     app.router.add_post("/apps/{app}/link", apps.send)
     app.router.add_get("/apps/{app}/delete", apps.ask_delete)

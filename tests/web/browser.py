@@ -1,7 +1,7 @@
 """A person with a browser: opens links, fills in forms, is sent to the provider and comes back."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from html import unescape
 from pathlib import Path
@@ -91,17 +91,20 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path, *, provider: Provider | None = None, **how: Any) -> AsyncIterator[House]:
-    """Start a provider, unless there is one, and a listener that may reach it."""
+async def house(
+    directory: Path, *, provider: Provider | None = None, apps: Iterable[str] = APPS, **how: Any
+) -> AsyncIterator[House]:
+    """Start a provider, unless there is one, and a listener that may reach it, with these of the apps."""
     if provider is None:
         provider = Provider()
-        async with provider.serving(), house(directory, provider=provider, **how) as made:
+        async with provider.serving(), house(directory, provider=provider, apps=apps, **how) as made:
             yield made
         return
     egress = Egress(allow_networks=["127.0.0.0/8"])
     try:
         async with running(directory, real_vault=True, egress=egress, **how) as web:
-            for app, text in APPS.items():
+            for app in apps:
+                text = APPS[app]
                 findings = web.gateway.catalog.write(app, text.format(url=provider.url))
                 assert findings == (), [str(finding) for finding in findings]
                 if 'secret = "client_secret"' in text:

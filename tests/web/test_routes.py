@@ -39,8 +39,8 @@ PLACES = {
     ],
     "/activity/requests/{id}": ["/activity/requests/1", "/activity/requests/nothing"],
     "/activity/events/{id}": ["/activity/events/1", "/activity/events/nothing"],
-
-    "/apps/{app}": ["/apps/crm", "/apps/login?text", "/apps/nothing"],
+    "/apps/{app}": ["/apps/crm", "/apps/login", "/apps/nothing"],
+    "/apps/{app}/text": ["/apps/crm/text", "/apps/nothing/text"],
     "/apps/{app}/allowed": ["/apps/crm/allowed"],
     "/apps/{app}/link": ["/apps/crm/link", "/apps/nothing/link"],
     "/apps/{app}/delete": ["/apps/crm/delete", "/apps/nothing/delete"],

@@ -14,7 +14,7 @@ from gateway.policy.model import Script
 from gateway.policy.value import leaves
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_SECRET_NAME = re.compile(
+SECRET_NAME = re.compile(
     r"(?:^|[-_.])(?:authorization|cookie|secret|password|passwd|token|(?:api|access|secret|private|auth)[-_]?key|apikey|sig|signature)$",
     re.IGNORECASE,
 )
@@ -104,7 +104,7 @@ def _literal(name: str, value: Any, where: str) -> Iterator[Fault]:
         return
     if not value.strip():
         yield where, "is empty; nothing is ever injected empty"
-    elif "{{" not in value and _SECRET_NAME.search(name):
+    elif "{{" not in value and SECRET_NAME.search(name):
         yield (
             where,
             "is a secret written as a text, and a policy never holds one; add a field with secret = true and name it",

@@ -32,13 +32,15 @@ Act = Callable[[web.Request, Session, Sheet], Awaitable[web.StreamResponse]]
 @for_admins
 async def show(request: web.Request) -> web.StreamResponse:
     """Show the page of an app, as its file has it."""
-    app = app_of(request)
-    text = await asyncio.to_thread(text_of, request.app[SERVICES].catalog, app)
-    if text is None:
-        raise _missing()
-    if "text" in request.query:
-        return render_text(request, _blank(app, text), text)
+    app, text = await _standing(request)
     return await render(request, sheet_of(app, text))
+
+
+@for_admins
+async def show_text(request: web.Request) -> web.StreamResponse:
+    """Show the file of an app as text."""
+    app, text = await _standing(request)
+    return render_text(request, _blank(app, text), text)
 
 
 async def change(request: web.Request) -> web.StreamResponse:
@@ -96,6 +98,14 @@ _ACTS: Mapping[str, Act] = {
     "theirs": save.take_theirs,
     "text": _as_text,
 }
+
+
+async def _standing(request: web.Request) -> tuple[str, str]:
+    app = app_of(request)
+    text = await asyncio.to_thread(text_of, request.app[SERVICES].catalog, app)
+    if text is None:
+        raise _missing()
+    return app, text
 
 
 def app_of(request: web.Request) -> str:

@@ -16,6 +16,7 @@ from gateway.authoring.place import name_of
 from gateway.authoring.rows import ALL, rows_of
 from gateway.authoring.steps import APP, Step, steps
 from gateway.authoring.suggest import entries_for
+from gateway.policy.checks.inject import SECRET_NAME
 from gateway.policy.load import Finding
 from gateway.policy.model import Grant
 from gateway.store.rows import ConnectionRow, Status
@@ -95,6 +96,7 @@ async def render(
         "steps": shown_steps(sheet, grant, errors, around),
         "apart": {name: value for name, value in sheet.values.items() if not _is_on_page(name, grant)},
         "errors": errors if judged else {},
+        "open_secrets": open_secrets(sheet),
         "top": top,
         "in_force": services.catalog.get(sheet.app) is not None,
         "changed": sheet.is_new or found.text != sheet.base,
@@ -212,6 +214,12 @@ def missing_secrets(sheet: Sheet, around: Known) -> list[str]:
         if kind == "secret" and value and value not in around.secrets and name not in sheet.typed:
             missing.append(name)
     return missing
+
+
+def open_secrets(sheet: Sheet) -> list[str]:
+    """Return the names of fields that are called as a secret is and aren't one: everybody here could read them."""
+    rows = rows_of(sheet.values, "fields")
+    return [row["name"] for row in rows if SECRET_NAME.search(row.get("name", "")) and not row.get("secret")]
 
 
 async def refused(services: Services, app: str) -> list[tuple[Any, tuple[str, ...]]]:
