@@ -17,6 +17,7 @@ RUN python -m venv /opt/gateway && \
     python -m venv /opt/build && \
     /opt/build/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r locks/run.txt -r locks/build.txt
 COPY pyproject.toml README.md ./
+COPY policies policies
 COPY gateway gateway
 RUN HATCH_BUILD_HOOK_ENABLE_MYPYC=1 /opt/build/bin/python -m build --wheel --no-isolation --outdir /wheels . && \
     /opt/gateway/bin/pip install --no-cache-dir --no-index --no-deps /wheels/*.whl

@@ -71,7 +71,7 @@ fast: $(FAST)/.built
 	@echo "Elsewhere: pip install $$(ls $(FAST)/*.whl)"
 
 $(FAST)/.built: pyproject.toml $(shell find gateway -name '*.py') | $(VENV)/.dev
-	@rm -rf $(FAST) && mkdir -p $(FAST)/src && cp -r pyproject.toml README.md LICENSE gateway $(FAST)/src
+	@rm -rf $(FAST) && mkdir -p $(FAST)/src && cp -r pyproject.toml README.md LICENSE gateway policies $(FAST)/src
 	@echo "Compiling the data plane, which takes a minute"
 	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m build --wheel --no-isolation --outdir $(FAST) $(FAST)/src >$(FAST)/log 2>&1 || \
 		{ tail -n 20 $(FAST)/log; echo "It needs a C compiler (Debian, Ubuntu: apt-get install gcc); $(FAST)/log has it all"; exit 1; }

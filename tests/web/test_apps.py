@@ -1,10 +1,11 @@
 """The apps: how each stands, connecting, a link to send, deleting."""
 
 import re
+import tomllib
 
 import pytest
 
-from gateway.web.setup.shipped import files_in, shipped, shipped_text
+from gateway.web.setup.shipped import PLACES, files_in, shipped, shipped_text
 from tests.web.filling import forms_of, sign_in
 from tests.web.harness import NOW, Web
 
@@ -140,3 +141,11 @@ def test_the_policies_that_come_with_the_gateway_are_in_the_first_place_that_is_
     (tmp_path / "one.toml").touch()
     assert files_in([tmp_path / "nothing", tmp_path]) == [tmp_path / "one.toml"]
     assert files_in([tmp_path / "nothing"]) == []
+
+
+def test_the_wheel_has_the_policies_where_they_are_looked_for():
+    wheel = tomllib.loads((PLACES[1].parent / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"][
+        "wheel"
+    ]
+    assert wheel["force-include"] == {PLACES[1].name: f"gateway/{PLACES[0].name}"}
+    assert PLACES[0].parent.name == "gateway"

@@ -19,6 +19,7 @@ from gateway.authoring.suggest import entries_for
 from gateway.policy.checks.inject import SECRET_NAME
 from gateway.policy.load import Finding
 from gateway.policy.model import Grant
+from gateway.store.requests import RefusedTarget
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.credentials import Safe
 from gateway.web.render import SESSIONS, page
@@ -222,10 +223,9 @@ def open_secrets(sheet: Sheet) -> list[str]:
     return [row["name"] for row in rows if SECRET_NAME.search(row.get("name", "")) and not row.get("secret")]
 
 
-async def refused(services: Services, app: str) -> list[tuple[Any, tuple[str, ...]]]:
+async def refused(services: Services, app: str) -> list[tuple[RefusedTarget, tuple[str, ...]]]:
     """Return what this app's policy refused lately, each with entries that would let it through."""
-    look = getattr(services.store.requests, "refused", None)  # on branch tallies
-    found = [] if look is None else await look(app, limit=SHOWN_REFUSED)
+    found = await services.store.requests.refused(app, limit=SHOWN_REFUSED)
     return [(one, entries_for(one.url)[:FIRST_ENTRIES]) for one in found]
 
 

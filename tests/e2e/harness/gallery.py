@@ -94,6 +94,11 @@ class Gallery:
         self._at(browser, f"/connections/{connection}")
         browser.page.click(f"form:has(input[value={what}]) button")
 
+
+    def _go(self, browser: Watched, path: str) -> None:
+        self._sign_in(browser)
+        browser.page.goto(self.url(path))
+
     def connect_login(self, browser: Watched) -> None:
         self._open(browser, self.crm)
 
@@ -243,6 +248,46 @@ class Gallery:
 
     def client_revoke(self, browser: Watched) -> None:
         self._clients(browser, "/runner/revoke")
+
+    def apps(self, browser: Watched) -> None:
+        self._go(browser, "/apps")
+
+    def apps_link(self, browser: Watched) -> None:
+        self._go(browser, "/apps")
+        browser.page.click("#app-crm form[action$='/link'] button")
+
+    def apps_delete(self, browser: Watched) -> None:
+        self._go(browser, "/apps/crm/delete")
+
+    def setup_new(self, browser: Watched) -> None:
+        self._go(browser, "/apps/new")
+
+    def setup_shipped(self, browser: Watched) -> None:
+        self._go(browser, "/apps/new")
+        browser.page.select_option("#shipped-shipped", "github")
+        browser.page.click("form[aria-labelledby=way-shipped] button")
+
+    def setup_scratch(self, browser: Watched) -> None:
+        self._go(browser, "/apps/new")
+        browser.page.fill("#scratch-name", "My CRM")
+        browser.page.click("form[aria-labelledby=way-scratch] button")
+
+    def setup_faults(self, browser: Watched) -> None:
+        self.setup_scratch(browser)
+        browser.page.click("button[value='add:fields']")
+        browser.page.fill("#auth-token-url", "http://crm.example.com/token")
+        browser.page.click(".bar button[value=check]")
+
+    def setup_done(self, browser: Watched) -> None:
+        self._go(browser, f"/apps/{self.crm.name}")
+
+    def setup_tried(self, browser: Watched) -> None:
+        self._go(browser, f"/apps/{self.crm.name}")
+        browser.page.click("button[value=try]")
+        browser.page.wait_for_selector("#tried [role=status]")
+
+    def setup_text(self, browser: Watched) -> None:
+        self._go(browser, f"/apps/{self.crm.name}/text")
 
     def not_found(self, browser: Watched) -> None:
         browser.page.goto(self.url("/nothing-here"))
