@@ -5,6 +5,7 @@ looks like an id: an entry with an id in it covers one thing of one person.
 """
 
 import re
+from collections.abc import Iterable
 
 from gateway.authoring.words import covers
 from gateway.http.target import Target, TargetInvalid, parse_target
@@ -40,6 +41,27 @@ def entries_for(url: str) -> tuple[str, ...]:
     found = [f"{origin}{path}" for path in reversed(_paths(target.path))]
     narrow = [*found[: _MOST - 1], origin]
     return tuple(entry for entry in narrow if covers(entry).wrong is None)
+
+
+def is_elsewhere(url: str, entries: Iterable[str]) -> bool:
+    """Whether a URL is on another site than all the entries: a lookalike's, or one that has nothing to do with the app.
+
+    Who makes a program ask for it, and a person click, would be sent the credentials.
+    """
+    try:
+        host = parse_target(url.partition("#")[0].partition("?")[0]).host
+    except TargetInvalid:
+        return True
+    return _site(host) not in {_site(one.host) for one in map(covers, entries) if one.wrong is None}
+
+
+def _site(host: str) -> str:
+    """Return the name that was registered: one label below a public suffix."""
+    labels = host.split(".")
+    if _ADDRESS.fullmatch(host):
+        return host
+    names = [".".join(labels[number:]) for number in range(len(labels))]
+    return next((name for name in reversed(names) if not is_public_suffix(name)), host)
 
 
 def _is_own(host: str) -> bool:

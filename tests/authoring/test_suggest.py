@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from gateway.authoring.suggest import entries_for
+from gateway.authoring.suggest import entries_for, is_elsewhere
 from gateway.authoring.words import covers
 from gateway.http.target import TargetInvalid, parse_target
 from gateway.policy.match import Allowed, Matcher
@@ -78,3 +78,21 @@ def test_the_property_has_urls_to_hold_for() -> None:
     with pytest.raises(TargetInvalid):
         parse_target("https://a.test\\x")
     assert entries_for("https://ok.test/v1")
+
+
+@pytest.mark.parametrize(
+    ("url", "entries", "elsewhere"),
+    [
+        ("https://files.example.com/x", ["https://api.example.com/v1"], False),
+        ("https://example.com.evil.test/", ["example.com"], True),
+        ("https://example.org/", ["example.com"], True),
+        ("https://ann.github.io/", ["https://bob.github.io"], True),
+        ("https://a.example.co.uk/", ["*.example.co.uk"], False),
+        ("http://127.0.0.1:8000/", ["http://127.0.0.1:9000"], False),
+        ("https://example.com/", ["com"], True),
+        ("nonsense", ["example.com"], True),
+        ("https://example.com/", [], True),
+    ],
+)
+def test_another_site_than_what_is_allowed_is_told(url, entries, elsewhere):
+    assert is_elsewhere(url, entries) is elsewhere

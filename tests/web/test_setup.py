@@ -9,10 +9,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from gateway.store.rows import RequestRow
 from gateway.vault.credentials import Safe
 from gateway.web.setup.shipped import shipped, shipped_text
 from tests.web.filling import forms_of, press, press_with, sheet_of, sign_in
-from tests.web.harness import ADMIN, LOGIN, Answer, Web, form_token
+from tests.web.harness import ADMIN, LOGIN, NOW, Answer, Web, form_token
 
 HOSTILE = '"><script>alert(1)</script>{{ 7*7 }}\u202e\'""" \\ é \u2028 end'
 
@@ -636,6 +637,44 @@ async def test_the_tester_asks_for_the_same(admin):
     )
     assert answer.json["words"] == "One of the entries above is not right yet; mend it first."
     assert file_of(admin, "crm").count("co.uk") == 0
+
+
+async def test_what_was_refused_lately_is_offered_the_narrowest_first(admin):
+    def refused(number: int, url: str, app: str = "crm") -> RequestRow:
+        return RequestRow(
+            at=NOW - number,
+            request_id=f"r{number}",
+            method="GET",
+            url=url,
+            status=403,
+            seconds=0.1,
+            app=app,
+            code="target_not_allowed",
+        )
+
+    urls = [
+        "https://example.com.evil.test/<b>",
+        "https://files.example.org/v1/files",
+        "https://files.example.org/v1/files",
+    ]
+    rows = [refused(number, url) for number, url in enumerate(urls)]
+    await admin.gateway.store.requests.add_many([*rows, refused(9, "https://other.example/", app="login")])
+    page = await admin.get("/apps/crm")
+    shown = page.text.partition("Refused lately")[2].partition("</ul>")[0]
+    assert "<code>GET https://files.example.org/v1/files</code>" in shown
+    assert "2 times, last just now" in shown
+    assert shown.count("This is another site than those above.") == 2
+    assert "<b>" not in shown
+    assert "other.example" not in shown
+    assert [one for one in sheet_of(page).buttons if one.startswith("allow:https://files")] == [
+        "allow:https://files.example.org/v1/files",
+        "allow:https://files.example.org/v1",
+        "allow:https://files.example.org",
+    ]
+    page = await press(admin, page, "allow:https://files.example.org/v1")
+    assert sheet_of(page).values["allow.urls.1"] == "https://files.example.org/v1"
+    assert page.text.partition("Refused lately")[2].count("This is another site than those above.") == 1
+    assert (await press(admin, page, "save")).status == 303
 
 
 async def test_a_script_reaches_nothing_but_the_listener(admin):

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from gateway.admin.answers import json_response
 from gateway.authoring import form
-from gateway.authoring.suggest import entries_for
+from gateway.authoring.suggest import entries_for, is_elsewhere
 from gateway.authoring.words import Coverage, covers
 from gateway.policy.checks.examples import decide
 from gateway.policy.draft import Draft
@@ -25,12 +25,16 @@ OFFERED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a URL would be allowed. `words` says so and why, `hint` what would be, `entries` what would allow it."""
+    """Whether a URL would be allowed. `words` says so and why, `hint` what would be, `entries` what would allow it.
+
+    `elsewhere`: it is on another site than what is allowed.
+    """
 
     allowed: bool
     words: str
     hint: str = ""
     entries: tuple[str, ...] = ()
+    elsewhere: bool = False
 
 
 async def check(request: web.Request) -> web.StreamResponse:
@@ -64,7 +68,8 @@ def judge(sheet: Sheet, url: str, method: str) -> Verdict | None:
         return Verdict(allowed=True, words=plain(key, rule=decision.rule))
     words = plain("setup.check.denied", reason=decision.reason)
     entries = () if decision.rule else entries_for(url)[:OFFERED]
-    return Verdict(allowed=False, words=words, hint=decision.hint or "", entries=entries)
+    elsewhere = bool(entries) and is_elsewhere(url, allow.urls)
+    return Verdict(allowed=False, words=words, hint=decision.hint or "", entries=entries, elsewhere=elsewhere)
 
 
 def _draft(sheet: Sheet) -> Draft | None:

@@ -15,7 +15,7 @@ from gateway.authoring.names import CREDENTIALS, begins
 from gateway.authoring.place import name_of
 from gateway.authoring.rows import ALL, rows_of
 from gateway.authoring.steps import APP, Step, steps
-from gateway.authoring.suggest import entries_for
+from gateway.authoring.suggest import entries_for, is_elsewhere
 from gateway.policy.checks.inject import SECRET_NAME
 from gateway.policy.load import Finding
 from gateway.policy.model import Grant
@@ -44,6 +44,15 @@ class Shown:
     optional: bool
     state: str
     faults: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """What was asked for and not allowed, entries that would allow it, and whether it is on another site altogether."""
+
+    target: RefusedTarget
+    entries: tuple[str, ...]
+    elsewhere: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +115,7 @@ async def render(
         "sealed": sheet.sealed(Safe(services.keyring)),
         "redirect": redirect_url(request.app[ORIGIN][0], sheet.app) if grant in BY_LOGIN else "",
         "covers": _covered(sheet.values),
-        "refused": await refused(services, sheet.app),
+        "refused": await refused(services, sheet),
         "keepsake": request.app[SESSIONS].keepsake(path),
         "text": found.text,
         "problem": None,
@@ -223,10 +232,13 @@ def open_secrets(sheet: Sheet) -> list[str]:
     return [row["name"] for row in rows if SECRET_NAME.search(row.get("name", "")) and not row.get("secret")]
 
 
-async def refused(services: Services, app: str) -> list[tuple[RefusedTarget, tuple[str, ...]]]:
+async def refused(services: Services, sheet: Sheet) -> list[Refused]:
     """Return what this app's policy refused lately, each with entries that would let it through."""
-    found = await services.store.requests.refused(app, limit=SHOWN_REFUSED)
-    return [(one, entries_for(one.url)[:FIRST_ENTRIES]) for one in found]
+    allowed = [row[""] for row in rows_of(sheet.values, "allow.urls") if row.get("")]
+    return [
+        Refused(target=one, entries=entries_for(one.url)[:FIRST_ENTRIES], elsewhere=is_elsewhere(one.url, allowed))
+        for one in await services.store.requests.refused(sheet.app, limit=SHOWN_REFUSED)
+    ]
 
 
 def _is_on_page(name: str, grant: Grant) -> bool:
