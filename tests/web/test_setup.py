@@ -253,6 +253,19 @@ async def test_a_new_app_shows_no_faults_before_somebody_looks_for_them(admin):
     assert 'class="error"' in (await press(admin, page, "check")).text
 
 
+async def test_a_url_that_is_empty_is_said_to_be_empty(admin):
+    answer = await press(admin, await scratch(admin, "authorization_code"), "check")
+    assert beside(answer, "auth.token.url") == "Token URL is still empty."
+
+
+async def test_a_form_that_began_with_no_toml_is_shown_as_text(admin):
+    page = await admin.get("/apps/login")
+    for action in ("save", "check", "try", "preview", "download", "look", "connect", "mine", "text"):
+        answer = await press(admin, page, action, base='name = "')
+        assert answer.status in (409, 422, 200), action
+    assert file_of(admin, "login") == LOGIN
+
+
 async def test_two_rows_of_one_name_are_said_and_both_stay_on_the_page(admin):
     page = await press(admin, await admin.get("/apps/crm"), "add:inject.headers")
     answer = await press(admin, page, "save", inject__headers__1__name="Authorization", inject__headers__1__value="x")

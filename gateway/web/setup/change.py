@@ -53,6 +53,13 @@ async def change(request: web.Request) -> web.StreamResponse:
     sheet = Sheet.of_form(app, posted, Safe(request.app[SERVICES].keyring))
     if "text" in posted:  # the file was edited as text
         return await save.save_text(request, session, sheet, posted["text"])
+    try:
+        return await _done(request, session, sheet, asked)
+    except form.Unreadable:  # what the form says that it began with is no TOML
+        return render_text(request, sheet, sheet.base, session=session, status=save.NOT_RIGHT)
+
+
+async def _done(request: web.Request, session: Session, sheet: Sheet, asked: str) -> web.StreamResponse:
     action, _, what = asked.partition(":")
     if action in _ACTS:
         return await _ACTS[action](request, session, replace(sheet, judged=True))

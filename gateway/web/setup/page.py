@@ -179,6 +179,8 @@ def placed(sheet: Sheet, found: Read) -> tuple[dict[str, list[str]], list[Findin
         name = name_of(finding.path, values)
         if name is None:
             top.append(finding)
+        elif name.endswith(".url") and not sheet.values.get(name):
+            errors[name] = [plain("setup.empty")]
         else:
             errors[name].append(finding.message)
     for name in form.repeated(sheet.wanted):
