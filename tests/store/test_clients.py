@@ -62,6 +62,12 @@ async def test_an_app_secret_is_set_replaced_and_removed(store: Store):
     await store.secrets.put("hub", "client_secret", b"four", now=2.0)
     assert await store.secrets.get("crm", "client_secret") == b"two"
     assert await store.secrets.names("crm") == ("api_key", "client_secret")
+    assert await store.secrets.times("crm") == {("crm", "api_key"): 2.0, ("crm", "client_secret"): 2.0}
+    assert (await store.secrets.times()).keys() == {
+        ("crm", "api_key"),
+        ("crm", "client_secret"),
+        ("hub", "client_secret"),
+    }
     assert await store.secrets.delete("crm", "client_secret")
     assert not await store.secrets.delete("crm", "client_secret")
     assert await store.secrets.get("crm", "client_secret") is None

@@ -179,3 +179,15 @@ async def test_a_touch_notes_the_use_of_many_and_is_no_change(store: Store):
     used = [row.last_used_at for row in (await store.connections.list()).items]
     assert used == [1234.5, None, 1234.5]
     assert await store.changes.latest() == before
+
+
+async def test_living_connections_are_counted_by_app(store: Store):
+    for name, app, status in (
+        ("a", "crm", Status.ACTIVE),
+        ("b", "crm", Status.NEEDS_REAUTHORIZATION),
+        ("c", "crm", Status.DISCONNECTED),
+        ("d", "mail", Status.PENDING),
+        ("e", "gone", Status.DISCONNECTED),
+    ):
+        await store.connections.insert(a_connection(name, app=app, status=status))
+    assert await store.connections.count_by_app() == {"crm": 2, "mail": 1}

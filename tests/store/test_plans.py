@@ -25,6 +25,7 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "count by both": lambda store: store.connections.count(app="crm", status=Status.ACTIVE),
     "count by status": lambda store: store.connections.count_by_status(),
     "count by status of an app": lambda store: store.connections.count_by_status(app="crm"),
+    "count each app's": lambda store: store.connections.count_by_app(),
     "take lease": lambda store: store.connections.take_lease("c", owner="me", seen_version=1, now=1.0, until=2.0),
     "update": lambda store: store.connections.update("c", label="x"),
     "touch": lambda store: store.connections.touch(("a", "b"), now=1.0),

@@ -338,6 +338,16 @@ async def test_a_secret_that_was_typed_stays_sealed_on_the_page_until_it_is_save
     assert not [text for text in admin.seen if "s3cret-1" in text]
 
 
+async def test_a_secret_that_was_typed_goes_along_to_the_text_and_is_saved_there(admin):
+    page = await press_with(admin, await admin.get("/apps/login"), "text", {"secret.auth.client_secret": "s3cret-4"})
+    form = sheet_of(page)
+    text = form.values["text"].replace('"client_secret"', '"renamed"')
+    assert (await admin.request("POST", form.action, data=form.filled({"text": text}))).status == 303
+    sealed = await admin.gateway.store.secrets.get("login", "renamed")
+    assert Safe(admin.gateway.keyring).open_app_secret("login", "renamed", sealed).reveal() == "s3cret-4"
+    assert not [text for text in admin.seen if "s3cret-4" in text]
+
+
 async def test_what_was_sealed_for_another_app_or_changed_must_be_typed_again(admin):
     page = await press_with(admin, await admin.get("/apps/login"), "check", {"secret.auth.client_secret": "s3cret-1"})
     carried = sheet_of(page).values["sealed.auth.client_secret"]

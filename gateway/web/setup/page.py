@@ -149,6 +149,7 @@ def render_text(
         "sheet": sheet,
         "text": text,
         "findings": findings,
+        "sealed": sheet.sealed(Safe(services.keyring)),
         "keepsake": request.app[SESSIONS].keepsake(path),
         "problem": None,
         "clash": None,

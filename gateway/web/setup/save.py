@@ -4,7 +4,6 @@ What was typed stays on the page whatever stands against it.
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -12,6 +11,7 @@ from aiohttp import web
 from gateway.admin.dispatch import SERVICES
 from gateway.admin.links import LIFETIME, make_link
 from gateway.admin.policies import set_secret, write_policy
+from gateway.admin.services import Services
 from gateway.authoring import form
 from gateway.authoring.merge import merge
 from gateway.authoring.names import CREDENTIALS
@@ -23,7 +23,7 @@ from gateway.web.session import Session
 from gateway.web.setup.attempt import shown_again
 from gateway.web.setup.file import same, text_of
 from gateway.web.setup.page import PATH, render, render_text
-from gateway.web.setup.sheet import Read, Sheet, read
+from gateway.web.setup.sheet import Sheet, read
 from gateway.web.text import plain
 
 CONFLICT, NOT_RIGHT = 409, 422
@@ -89,12 +89,15 @@ async def save_text(request: web.Request, session: Session, sheet: Sheet, text: 
     findings = load(text, app=sheet.app, file=f"{sheet.app}.toml").findings
     if findings:
         return render_text(request, sheet, text, session=session, findings=findings, status=NOT_RIGHT)
+    services = request.app[SERVICES]
     try:
-        await write_policy(request.app[SERVICES], sheet.app, text, actor=ACTOR)
+        if now is None or not same(now, text):
+            await write_policy(services, sheet.app, text, actor=ACTOR)
     except StoreError as error:
         return render_text(
             request, sheet, text, session=session, findings=(), problem=error.refusal, status=error.refusal.status
         )
+    await _keep_secrets(services, sheet, text)
     return see_other(f"{PATH.format(app=sheet.app)}?done=app-saved")
 
 
@@ -123,19 +126,16 @@ async def _saved(request: web.Request, session: Session, sheet: Sheet) -> web.St
             offered=True,
             tried=again,
         )
-    for name, secret in _secrets(sheet, found).items():
-        await set_secret(services, sheet.app, name, sheet.typed[secret], actor=ACTOR)
+    await _keep_secrets(services, sheet, found.text)
     return None
 
 
-def _secrets(sheet: Sheet, found: Read) -> Mapping[str, str]:
-    """Return which secrets of the app were typed: each one's name, and its input's."""
-    values = form.values_of(found.text)
-    return {
-        values[f"{name}.value"]: name
-        for name in CREDENTIALS
-        if name in sheet.typed and values.get(f"{name}.kind") == "secret"
-    }
+async def _keep_secrets(services: Services, sheet: Sheet, text: str) -> None:
+    """Seal and store the secrets that were typed, under the names that the policy has for them."""
+    values = form.values_of(text)
+    for name in CREDENTIALS:
+        if name in sheet.typed and values.get(f"{name}.kind") == "secret":
+            await set_secret(services, sheet.app, values[f"{name}.value"], sheet.typed[name], actor=ACTOR)
 
 
 def _clash(sheet: Sheet, now: str | None) -> Clash | None:
