@@ -49,7 +49,7 @@ def test_an_app_is_set_up_from_scratch_connected_tried_and_named_by_its_answer(h
     page.wait_for_selector("#allow-urls-1:focus")  # the new row is where one types on
     page.fill("#allow-urls-1", house.provider.me_url)
     page.fill("#test-url", house.provider.me_url)
-    page.click(".bar button[value=check]")
+    page.click(".saving button[value=check]")
     assert page.locator(".error").all_inner_texts() == []
     page.click("#step-connect button")
 
@@ -70,7 +70,7 @@ def test_an_app_is_set_up_from_scratch_connected_tried_and_named_by_its_answer(h
     page.select_option("#preview-connection", index=0)
     page.click("button[value=preview]")
     assert "Authorization: Bearer ***" in page.inner_text("#previewed")
-    page.click(".bar button[value=save]")
+    page.click(".saving button[value=save]")
     assert page.inner_text(".done") == "Saved. It holds from now on."
     text = (house.gateway.directory / "policies" / "fresh-crm.toml").read_text()
     assert 'label = "{{ test.profile.real_name }}"' in text

@@ -276,7 +276,7 @@ class Gallery:
         self.setup_scratch(browser)
         browser.page.click("button[value='add:fields']")
         browser.page.fill("#auth-token-url", "http://crm.example.com/token")
-        browser.page.click(".bar button[value=check]")
+        browser.page.click(".saving button[value=check]")
 
     def setup_done(self, browser: Watched) -> None:
         self._go(browser, f"/apps/{self.crm.name}")
