@@ -81,16 +81,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_post("/clients/{name}/recipes", clients.show_recipes)
     app.router.add_get("/clients/{name}/revoke", clients.ask_to_revoke)
     app.router.add_post("/clients/{name}/revoke", clients.revoke)
-    app.router.add_get("/apps", apps.show)
-    app.router.add_get("/apps/new", new.show)
-    app.router.add_post("/apps/new", new.begin)
-    app.router.add_get("/apps/{app}", change.show)
-    app.router.add_post("/apps/{app}", change.change)
-    app.router.add_get("/apps/{app}/text", change.show_text)
-    app.router.add_post("/apps/{app}/allowed", allowed.check)
-    app.router.add_post("/apps/{app}/link", apps.send)
-    app.router.add_get("/apps/{app}/delete", apps.ask_delete)
-    app.router.add_post("/apps/{app}/delete", apps.delete)
+    _add_apps(app.router)
     app.router.add_post("/connect", apps.connect)
     app.router.add_get("/connect/{token}", connect.show)
     app.router.add_post("/connect/{token}", connect.connect)
@@ -104,6 +95,19 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_get(f"{PREFIX_OF_FILES}{{name}}", static())
     app.add_subapp(PREFIX, admin_api())
     return app
+
+
+def _add_apps(router: web.UrlDispatcher) -> None:
+    router.add_get("/apps", apps.show)
+    router.add_get("/apps/new", new.show)
+    router.add_post("/apps/new", new.begin)
+    router.add_get("/apps/{app}", change.show)
+    router.add_post("/apps/{app}", change.change)
+    router.add_get("/apps/{app}/text", change.show_text)
+    router.add_post("/apps/{app}/allowed", allowed.check)
+    router.add_post("/apps/{app}/link", apps.send)
+    router.add_get("/apps/{app}/delete", apps.ask_delete)
+    router.add_post("/apps/{app}/delete", apps.delete)
 
 
 async def _end_streams(app: web.Application) -> None:
