@@ -282,7 +282,7 @@ class Vault:
         else:
             row = await self._row_of(app, connection_id)
             await self._usable(row.id)
-            result = await self._trying.with_connection(policy, await self._row_of(app, connection_id))
+            result = await self._trying.with_connection(policy, await self._row(connection_id))
         await self._audit.record(
             "app.tried",
             actor=actor,
