@@ -282,6 +282,7 @@ async def test_what_the_form_has_no_place_for_is_at_the_top_with_a_way_to_mend_i
     catalog.load()
     page = await admin.get("/apps/crm")
     assert "<code>examples[0]</code> does not hold" in page.text
+    assert "The file isn&#39;t right, so it doesn&#39;t hold." in page.text
     answer = await press(admin, page, "text")
     form = sheet_of(answer)
     assert "[[examples]]" in form.values["text"]

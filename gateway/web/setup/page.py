@@ -108,8 +108,7 @@ async def render(
         "errors": errors if judged else {},
         "open_secrets": open_secrets(sheet),
         "top": top,
-        "in_force": services.catalog.get(sheet.app) is not None,
-        "changed": sheet.is_new or found.text != sheet.base,
+        "standing": _standing(sheet, found),
         "judged": judged,
         "known": around,
         "sealed": sheet.sealed(Safe(services.keyring)),
@@ -242,6 +241,15 @@ async def refused(services: Services, sheet: Sheet) -> list[Refused]:
         Refused(target=one, entries=entries_for(one.url)[:FIRST_ENTRIES], elsewhere=is_elsewhere(one.url, allowed))
         for one in await services.store.requests.refused(sheet.app, limit=SHOWN_REFUSED)
     ]
+
+
+def _standing(sheet: Sheet, found: Read) -> str:
+    """Return how the page stands to its file."""
+    if sheet.is_new:
+        return "new"
+    if found.text != sheet.base:
+        return "changed"
+    return "broken" if found.findings else "saved"
 
 
 def _is_on_page(name: str, grant: Grant) -> bool:
