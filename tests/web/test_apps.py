@@ -35,7 +35,7 @@ async def test_every_app_is_there_with_its_grant_its_connections_and_its_redirec
     await admin.api("POST", "/connections", json={"app": "crm", "id": "crm-ann", "fields": {}, "secrets": {}})
     text = (await admin.get("/apps")).text
     assert re.findall(r"<h2>(.+?)</h2>", text) == ["Example CRM", "Login Service", "Machine"]
-    assert "API key · 1 connection</p>" in card(text, "crm")
+    assert 'API key · <a href="/connections?app=crm">1 connection</a></p>' in card(text, "crm")
     assert "Redirect URL" not in card(text, "crm")
     assert f"{admin.server.url}/oauth/callback/login</code>" in card(text, "login")
     assert "OAuth 2.0, client credentials · nobody is connected yet" in card(text, "machine")

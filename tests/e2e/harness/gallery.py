@@ -94,11 +94,6 @@ class Gallery:
         self._at(browser, f"/connections/{connection}")
         browser.page.click(f"form:has(input[value={what}]) button")
 
-
-    def _go(self, browser: Watched, path: str) -> None:
-        self._sign_in(browser)
-        browser.page.goto(self.url(path))
-
     def connect_login(self, browser: Watched) -> None:
         self._open(browser, self.crm)
 
@@ -250,25 +245,25 @@ class Gallery:
         self._clients(browser, "/runner/revoke")
 
     def apps(self, browser: Watched) -> None:
-        self._go(browser, "/apps")
+        self._at(browser, "/apps")
 
     def apps_link(self, browser: Watched) -> None:
-        self._go(browser, "/apps")
+        self._at(browser, "/apps")
         browser.page.click("#app-crm form[action$='/link'] button")
 
     def apps_delete(self, browser: Watched) -> None:
-        self._go(browser, "/apps/crm/delete")
+        self._at(browser, "/apps/crm/delete")
 
     def setup_new(self, browser: Watched) -> None:
-        self._go(browser, "/apps/new")
+        self._at(browser, "/apps/new")
 
     def setup_shipped(self, browser: Watched) -> None:
-        self._go(browser, "/apps/new")
+        self._at(browser, "/apps/new")
         browser.page.select_option("#shipped-shipped", "github")
         browser.page.click("form[aria-labelledby=way-shipped] button")
 
     def setup_scratch(self, browser: Watched) -> None:
-        self._go(browser, "/apps/new")
+        self._at(browser, "/apps/new")
         browser.page.fill("#scratch-name", "My CRM")
         browser.page.click("form[aria-labelledby=way-scratch] button")
 
@@ -279,15 +274,15 @@ class Gallery:
         browser.page.click(".saving button[value=check]")
 
     def setup_done(self, browser: Watched) -> None:
-        self._go(browser, f"/apps/{self.crm.name}")
+        self._at(browser, f"/apps/{self.crm.name}")
 
     def setup_tried(self, browser: Watched) -> None:
-        self._go(browser, f"/apps/{self.crm.name}")
+        self._at(browser, f"/apps/{self.crm.name}")
         browser.page.click("button[value=try]")
         browser.page.wait_for_selector("#tried [role=status]")
 
     def setup_text(self, browser: Watched) -> None:
-        self._go(browser, f"/apps/{self.crm.name}/text")
+        self._at(browser, f"/apps/{self.crm.name}/text")
 
     def not_found(self, browser: Watched) -> None:
         browser.page.goto(self.url("/nothing-here"))
