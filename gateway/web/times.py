@@ -49,8 +49,10 @@ def near(epoch: float, now: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time as `0.3 ms`, `120 ms` or `4.2 s`."""
+    """Return a length of time as `0.3 ms`, `120 ms` or `4.2 s`, and `< 0.1 ms`."""
     if seconds < 1:
         milliseconds = seconds * 1000
+        if milliseconds < 0.1:  # noqa: PLR2004 - what one digit can say
+            return "< 0.1 ms"
         return f"{milliseconds:.1f} ms" if milliseconds < 10 else f"{milliseconds:.0f} ms"  # noqa: PLR2004 - one digit
     return f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - a minute
