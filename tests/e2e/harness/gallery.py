@@ -11,12 +11,22 @@ from pathlib import Path
 
 import trustme
 
+from tests.e2e.harness.a_day import add_a_day
 from tests.e2e.harness.chromium import Watched, fill_in, sign_in
 from tests.e2e.harness.grants import App, House
 from tests.e2e.harness.provider import Provider
 from tests.e2e.harness.running import RunningGateway
 from tests.e2e.harness.upstream import Upstream
 
+SHARES = {
+    ("app", "crm"): 0.5,
+    ("app", "legacy-books"): 0.3,
+    ("app", "warehouse"): 0.2,
+    ("connection", "crm-john"): 0.5,
+    ("connection", "books-mary"): 0.3,
+    ("connection", "warehouse-main"): 0.2,
+    ("client", "runner"): 1.0,
+}
 _numbers = itertools.count(1)
 
 
@@ -64,6 +74,7 @@ class Gallery:
         house.connect(self.crm, house.person("Gone Smith"), id="crm-gone")
         house.gateway.api("DELETE", "/connections/crm-gone")
         house.call("crm-john", "POST", "/v2/orders")
+        add_a_day(f"sqlite:///{house.gateway.directory}/data/gateway.db", SHARES)
 
     @property
     def all(self) -> dict[str, Callable[[Watched], None]]:
