@@ -19,10 +19,10 @@ HEADERS = {
 HTTPS_ONLY = "max-age=31536000"
 
 
-def put_headers(response: web.StreamResponse, *, secure: bool, is_static: bool = False) -> None:
+def put_headers(response: web.StreamResponse, *, secure: bool) -> None:
     """Put them on an answer. `secure`: browsers reach this listener by https alone."""
     own = response.headers.get("Content-Security-Policy")  # a page that needs another one says so
     response.headers.update(HEADERS if own is None else HEADERS | {"Content-Security-Policy": own})
-    response.headers["Cache-Control"] = "no-cache" if is_static else "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     if secure:
         response.headers["Strict-Transport-Security"] = HTTPS_ONLY

@@ -12,6 +12,7 @@ from gateway.errors import PROBLEMS, Refusal
 from gateway.web.forms import TOKEN_NAME
 from gateway.web.headers import POLICY
 from gateway.web.session import Session, Sessions
+from gateway.web.static import SHEET
 from gateway.web.text import has, plain, t
 from gateway.web.times import machine, moment, near, span
 
@@ -43,7 +44,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals.update(
-            t=t, plain=plain, moment=moment, machine=machine, near=near, span=span, sections=SECTIONS
+            t=t, plain=plain, moment=moment, machine=machine, near=near, span=span, sections=SECTIONS, style_sheet=SHEET
         )
 
     def text(self, name: str, values: dict[str, Any]) -> str:

@@ -92,7 +92,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app.router.add_get("/activity/stream", stream.stream, allow_head=False)
     app.router.add_get("/activity/requests/{id}", explained.show_request)
     app.router.add_get("/activity/events/{id}", explained.show_event)
-    app.router.add_get(f"{PREFIX_OF_FILES}{{name}}", static())
+    app.router.add_get(f"{PREFIX_OF_FILES}{{name}}", static)
     app.add_subapp(PREFIX, admin_api())
     return app
 
@@ -115,7 +115,7 @@ async def _end_streams(app: web.Application) -> None:
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
-    put_headers(response, secure=request.config_dict[SECURE], is_static=request.path.startswith(PREFIX_OF_FILES))
+    put_headers(response, secure=request.config_dict[SECURE])
     if "Upgrade" in request.headers:  # it is declined, and what is behind the offer can be read in more ways than one
         response.force_close()
         response.headers["Connection"] = "close"

@@ -131,7 +131,7 @@ def test_an_implicit_token_leaves_the_address_before_anything_else_happens(house
     app = house.app("implicit")
     to_consent(ann, house.link(app), house.person())
     styles, posts = [], []
-    ann.context.route("**/static/style.css", lambda route: styles.append(route))  # noqa: PLW0108 - a list's method takes no attribute
+    ann.context.route("**/static/style.css?*", lambda route: styles.append(route))  # noqa: PLW0108 - a list's method takes no attribute
     ann.context.route(
         app.callback, lambda route: posts.append(route) if route.request.method == "POST" else route.continue_()
     )

@@ -152,7 +152,7 @@ def faults_of(answer: Answer, path: str, *, secure: bool = False) -> list[str]:
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
-        "Cache-Control": "no-cache" if path.startswith("/static/") else "no-store",
+        "Cache-Control": "no-cache" if path.startswith("/static/") and answer.status == 200 else "no-store",
         "Server": "gateway",
     } | ({"Strict-Transport-Security": "max-age=31536000"} if secure else {})
     faults += [f"{name}: {headers.get(name)}" for name, value in expected.items() if headers.get(name) != value]

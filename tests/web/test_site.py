@@ -83,7 +83,7 @@ async def test_every_answer_has_the_headers_that_keep_it_to_itself(web, path):
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
-    assert answer.headers["Cache-Control"] == ("no-cache" if path.startswith("/static/") else "no-store")
+    assert answer.headers["Cache-Control"] == ("no-cache" if path == "/static/style.css" else "no-store")
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert "aiohttp" not in answer.headers["Server"]
 
@@ -167,6 +167,15 @@ async def test_a_static_file_that_hasnt_changed_is_not_sent_again(web):
         again = await web.get(f"/static/{name}", headers={"If-None-Match": first.headers["ETag"]})
         assert (again.status, again.text) == (304, "")
         assert (await web.get(f"/static/{name}", headers={"If-None-Match": '"another"'})).text == first.text
+
+
+async def test_the_sheet_is_asked_for_once_by_an_address_that_names_its_content(web):
+    (address,) = re.findall(r'<link rel="stylesheet" href="([^"]+)">', (await web.get("/sign-in")).text)
+    sheet = await web.get(address)
+    assert sheet.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert sheet.text == (await web.get("/static/style.css")).text
+    for other in ("/static/style.css", "/static/style.css?v=", f"{address}0", address.replace("style.css", "icon.svg")):
+        assert (await web.get(other)).headers["Cache-Control"] == "no-cache", "another content may stand here tomorrow"
 
 
 async def test_a_name_longer_than_any_files_is_not_there_and_no_fault(web, capsys):
