@@ -2,7 +2,8 @@
 
 YAML is read with every scalar as a text. That is all that is needed here, and it leaves out what makes YAML dangerous
 or slow: tags, merge keys (which grow without bound), sexagesimal numbers. An alias is what it stands for and no copy;
-so nothing may walk through a whole document: the walk could be endless.
+so nothing may walk through a whole document: the walk could be endless. Nor may anything copy a part, or look at each
+of one within each of another, without a bound: the same megabyte may stand in a hundred thousand places.
 """
 
 import json
@@ -16,6 +17,8 @@ MOST_YAML = 2 << 20  # characters, which take a second or two
 _DEEPEST = 100  # levels of lists and tables; a description has some 20
 _NONE = object()  # no key yet
 _HOPS = 8  # references that lead to a reference
+_LONGEST = 4_000  # characters of one text: longer than any URL or name, and than what is shown of a description
+_LONGEST_REFERENCE = 400  # characters
 
 Table = dict[str, Any]
 
@@ -46,8 +49,8 @@ def listed(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> str:
-    """Return a text without blanks around it, and with nothing that UTF-8 can't say; what is none is empty."""
-    return value.strip().encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+    """Return a text's beginning without blanks around it, and with nothing that UTF-8 can't say; no text is empty."""
+    return value[:_LONGEST].strip().encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def followed(value: Any, root: Table) -> Table:
@@ -56,8 +59,8 @@ def followed(value: Any, root: Table) -> Table:
         reference = table(value).get("$ref")
         if not isinstance(reference, str):
             return table(value)
-        value = root if reference.startswith("#/") else None
-        for step in reference.removeprefix("#/").split("/")[:_DEEPEST]:
+        value = root if reference.startswith("#/") and len(reference) <= _LONGEST_REFERENCE else None
+        for step in reference[:_LONGEST_REFERENCE].removeprefix("#/").split("/"):
             value = table(value).get(step.replace("~1", "/").replace("~0", "~"))
     return {}
 

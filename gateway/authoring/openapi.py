@@ -5,7 +5,9 @@ right as a value of a policy is left out and noted. The draft is for a person to
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from gateway.authoring.document import DocumentInvalid, Table, followed, listed, parse, table, text
@@ -22,6 +24,8 @@ from gateway.policy.url import UrlInvalid, UrlTemplate
 __all__ = ["DocumentInvalid", "Draft", "Scheme", "from_openapi"]
 
 _MOST_PATHS = 20_000
+_MOST_CALLS = 200  # that are looked at for the test, whatever their paths begin with
+_MOST_PARAMETERS = 100  # of a call; one with more needs input
 _MOST_SCOPES = 12  # that are asked for where the document doesn't say which: a person reads them all on one page
 _LONGEST_WORDS = 120  # characters of what a scope lets programs do
 _OWN = ("me", "user", "profile", "account", "self", "whoami", "userinfo", "current_user", "viewer", "ping", "status")
@@ -122,9 +126,9 @@ class _Draft:
 
     def _scopes(self, chosen: Scheme, *, has_login: bool) -> None:
         described = {text(scope): text(words) for scope, words in table(chosen.definition.get("scopes")).items()}
-        known = [scope for scope in described if is_scope(scope) and "{" not in scope]
+        known = {scope: None for scope in described if is_scope(scope) and "{" not in scope}
         asked = [scope for scope in required(self.document).get(chosen.key, ()) if scope in known]
-        scopes = asked or (known if len(known) <= _MOST_SCOPES else [])
+        scopes = asked or (list(known) if len(known) <= _MOST_SCOPES else [])
         if len(scopes) < len(described):
             left = len(described) - len(scopes)
             self.notes.append(f"{left} of the document's {len(described)} scopes aren't asked for. Add those you need.")
@@ -156,10 +160,7 @@ class _Draft:
 
     def _own_call(self, chosen: Scheme | None) -> str | None:
         best: tuple[int, int, str] | None = None
-        for path, written in list(table(self.document.get("paths")).items())[:_MOST_PATHS]:
-            last = str(path).rstrip("/").rpartition("/")[2].lower()
-            if last not in _OWN or not _is_path(str(path)):
-                continue
+        for path, written in islice(self._own_paths(), _MOST_CALLS):
             item = followed(written, self.document)
             call = table(item.get("get"))
             if "get" not in item or "servers" in item or "servers" in call or call.get("security") == []:
@@ -168,15 +169,20 @@ class _Draft:
                 continue
             if self._needs_input(item, call):
                 continue
-            rank = (_OWN.index(last), str(path).count("/"), str(path))
+            rank = (_OWN.index(_last(path)), path.count("/"), path)
             best = min(best, rank) if best else rank
         return best[2] if best else None
 
+    def _own_paths(self) -> Iterator[tuple[str, Any]]:
+        for path, written in islice(table(self.document.get("paths")).items(), _MOST_PATHS):
+            if _last(path) in _OWN and _is_path(path):
+                yield path, written
+
     def _needs_input(self, item: Table, call: Table) -> bool:
-        given = [
-            followed(one, self.document) for one in (*listed(item.get("parameters")), *listed(call.get("parameters")))
-        ]
-        return any(one.get("required") in (True, "true") for one in given)
+        given = [listed(item.get("parameters")), listed(call.get("parameters"))]
+        if any(len(some) > _MOST_PARAMETERS for some in given):
+            return True
+        return any(followed(one, self.document).get("required") in (True, "true") for some in given for one in some)
 
     def _whole(self, url: str) -> str:
         """An endpoint's URL; OpenAPI 3.1 lets it be relative to the server."""
@@ -187,6 +193,10 @@ class _Draft:
             return url
         origin = "/".join(self.base.split("/")[:3])  # its fields have no slash
         return f"{origin}{url}" if url.startswith("/") else f"{self.base}/{url}"
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2].lower()
 
 
 def _is_path(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from gateway.authoring.document import Table, followed, listed, table, text
@@ -25,6 +26,10 @@ _LIKELIEST = (
     Grant.IMPLICIT,
 )
 _MOST = 50  # schemes
+_MOST_FLOWS = 10  # of a scheme; OpenAPI knows four
+_MOST_ASKED = 50  # schemes that are asked for together
+_MOST_SCOPES = 200  # that are asked for at once
+_OF_A_FLOW = ("authorizationUrl", "tokenUrl", "refreshUrl", "scopes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +61,10 @@ def schemes(document: Table) -> list[Scheme]:
 def required(operation: Table) -> dict[str, list[str]]:
     """The schemes, each with its scopes, that a document or an operation asks for first; {} for none."""
     for requirement in map(table, listed(operation.get("security"))):
-        return {text(key): [text(scope) for scope in listed(scopes)] for key, scopes in requirement.items()}
+        return {
+            text(key): [text(scope) for scope in listed(scopes)[:_MOST_SCOPES]]
+            for key, scopes in islice(requirement.items(), _MOST_ASKED)
+        }
     return {}
 
 
@@ -77,7 +85,7 @@ def _of(key: str, definition: Table) -> Iterator[Scheme]:
             grant = {"bearer": Grant.API_KEY, "basic": Grant.BASIC}.get(how)
             yield _scheme(key, f"http {how}", grant, definition)
         case "basic":  # Swagger's
-            yield _scheme(key, "http basic", Grant.BASIC, definition | {"type": "http", "scheme": "basic"})
+            yield _scheme(key, "http basic", Grant.BASIC, {"type": "http", "scheme": "basic"})
         case "apiKey":
             where, name = text(definition.get("in")), text(definition.get("name"))
             usable = bool(name) and (
@@ -90,10 +98,11 @@ def _of(key: str, definition: Table) -> Iterator[Scheme]:
 
 def _flows(key: str, definition: Table) -> Iterator[Scheme]:
     flows: dict[str, Any] = table(definition.get("flows")) or {text(definition.get("flow")): definition}
-    for flow, described in ((text(flow), described) for flow, described in flows.items()):
+    for flow, described in ((text(flow), table(described)) for flow, described in islice(flows.items(), _MOST_FLOWS)):
         grant = _FLOWS.get(flow)
         name = key if len(flows) == 1 else f"{key} ({flow})"
-        yield _scheme(name, f"oauth2, {flow}", grant, table(described) | {"type": "oauth2"}, key=key)
+        said = {part: described[part] for part in _OF_A_FLOW if part in described}
+        yield _scheme(name, f"oauth2, {flow}", grant, said | {"type": "oauth2"}, key=key)
 
 
 def _scheme(name: str, what: str, grant: Grant | None, definition: Table, *, key: str | None = None) -> Scheme:

@@ -15,6 +15,7 @@ from gateway.policy.url import is_label
 
 _MOST = 20  # servers; nobody's API has more, and each is an allowed URL
 _MOST_CHOICES = 100
+_LONGEST_DEFAULT = 253  # characters: as long as a whole host name may be
 _TAKEN = frozenset({*ROOTS, ALIAS, "username", "password", "client_id", "client_secret", "api_key"})
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 
@@ -94,7 +95,7 @@ def _add(found: Servers, url: str, variables: Table) -> None:
 
 def _fields(url: str, variables: Table) -> dict[str, dict[str, Any]]:
     """A field for each variable that is one label of the host, by the variable's name."""
-    labels = url.partition("://")[2].partition("/")[0].split(".")
+    labels = set(url.partition("://")[2].partition("/")[0].split("."))
     found = {
         name: _field(name, table(variables.get(name))) for name in _VARIABLE.findall(url) if f"{{{name}}}" in labels
     }
@@ -122,7 +123,7 @@ def _filled(url: str, variables: Table, fields: dict[str, dict[str, Any]]) -> st
 def _default(variables: Table, name: str) -> str:
     """What a variable is by default; a template is the policy's own, and no stranger's."""
     default = text(table(variables.get(name)).get("default"))
-    return "" if "{" in default else default
+    return "" if "{" in default or len(default) > _LONGEST_DEFAULT else default
 
 
 def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -130,7 +131,7 @@ def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:
 
     A default that isn't one of several choices is somebody's example: nobody's credentials go there by themselves.
     """
-    choices = [text(choice) for choice in listed(variable.get("enum"))][:_MOST_CHOICES]
+    choices = [text(choice) for choice in listed(variable.get("enum"))[:_MOST_CHOICES]]
     default = text(variable.get("default"))
     if not all(map(is_label, [*choices, *filter(None, [default])])) or len(set(choices)) < len(choices):
         return None

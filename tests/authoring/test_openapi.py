@@ -1,6 +1,7 @@
 """A policy can start from what an API says about itself; what it says is data and no more."""
 
 import json
+import time
 import tomllib
 from typing import Any
 
@@ -426,3 +427,51 @@ def test_whatever_a_document_says_its_draft_is_a_policy_s_text_and_has_no_more_i
         if one.grant is not None:
             chosen = from_openapi(json.dumps(document), one.name)
             assert tomllib.loads(chosen.text)["auth"]["grant"] == one.grant
+
+
+def many(text: str, number: int) -> str:
+    return ", ".join(text.format(number=one) for one in range(number))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param(
+            f"x: &all [{many('{{a: b}}', 4_000)}]\ny: &item {{get: {{parameters: *all}}}}\n"
+            f"paths: {{{many('/{number}/me: *item', 4_000)}}}",
+            id="every call with every parameter",
+        ),
+        pytest.param(
+            f"x: &way '#/{'/' * 300_000}'\ny: &item {{$ref: *way}}\npaths: {{{many('/{number}/me: *item', 2_000)}}}",
+            id="every call is far away",
+        ),
+        pytest.param(
+            "components: {securitySchemes: {o: {type: oauth2, flows: {implicit: {scopes: {"
+            + many("s{number}: w", 30_000)
+            + "}}}}}}\nsecurity: [{o: ["
+            + many("s{number}", 30_000)
+            + "]}]",
+            id="every scope is asked for",
+        ),
+        pytest.param(
+            f"x: &flow {{{many('k{number}: v', 100)}}}\ny: &flows {{{many('f{number}: *flow', 500)}}}\n"
+            f"components: {{securitySchemes: {{{many('o{number}: {{type: oauth2, flows: *flows}}', 50)}}}}}",
+            id="every scheme with every flow",
+        ),
+        pytest.param(
+            f"servers: [{{url: 'https://{'.'.join(f'{{a{one}}}' for one in range(30_000))}.example.com'}}]",
+            id="a host of variables",
+        ),
+        pytest.param(
+            f"x: &value {{default: '{'a' * 300_000}'}}\nservers: [{{url: 'https://a.example.com/"
+            f"{'/'.join(f'{{a{one}}}' for one in range(200))}', variables: {{{many('a{number}: *value', 200)}}}}}]",
+            id="a long value in every place",
+        ),
+    ],
+)
+def test_what_an_alias_stands_for_is_not_looked_at_again_in_each_of_its_places(parts: str) -> None:
+    before = time.process_time()
+    draft = from_openapi(f"openapi: 3.0.0\n{parts}\n")
+    assert time.process_time() - before < 2.0
+    assert len(draft.text) < 100_000
+    assert len(draft.schemes) <= 500
