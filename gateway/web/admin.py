@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -23,7 +24,8 @@ def for_admins(handler: Handler) -> Handler:
     async def guarded(request: web.Request) -> web.StreamResponse:
         session = request.app[SESSIONS].read(request)
         if session is None or not session.admin:
-            return see_other("/sign-in" if request.path == "/" else f"/sign-in?next={request.path}")
+            # The path is a stranger's: what isn't encoded could end the header.
+            return see_other("/sign-in" if request.path == "/" else f"/sign-in?next={quote(request.path)}")
         return await handler(request)
 
     return guarded

@@ -21,13 +21,13 @@ async def read_form(
 ) -> tuple[Session, Mapping[str, str]]:
     """Return the session and the form's values. Raises `ClientError` unless a page of this session sent it.
 
-    It may have `limit` bytes.
+    An administrator's may have `limit` bytes, anybody else's no more than a form of theirs has.
 
     Three things say so, and all must: the SameSite cookie, the token inside the form, and, from browsers that send it,
     Sec-Fetch-Site. Origin says nothing here: our Referrer-Policy makes browsers send `null`.
     """
-    values = await read_values(request, limit=limit)
     session = sessions.read(request)
+    values = values_of(await read_raw(request, limit=limit if session is not None and session.admin else LIMIT))
     if not is_own(request) or session is None:
         raise foreign()
     if not sessions.is_form_token(session, values.pop(TOKEN_NAME, "")):
@@ -40,11 +40,15 @@ def is_own(request: web.Request) -> bool:
     return request.headers.get("Sec-Fetch-Site", "none") in _OWN
 
 
-async def read_values(request: web.Request, *, limit: int) -> dict[str, str]:
-    """Return a form's values, whoever sent them. Raises `ClientError`: it can't be read, or is too large."""
+async def read_raw(request: web.Request, *, limit: int) -> bytes:
+    """Return a form as it came, whoever sent it. Raises `ClientError`: it is none, or is too large."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise ClientError(Refusal(code="request_rejected", status=415, detail="This place takes the form of its page."))
-    raw = await read_content(request, most=limit)
+    return await read_content(request, most=limit)
+
+
+def values_of(raw: bytes) -> dict[str, str]:
+    """Return the values of a form as it came. Raises `ClientError`: it can't be read."""
     try:
         text = raw.decode("ascii")
         pairs = parse_qsl(

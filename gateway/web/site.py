@@ -32,12 +32,12 @@ from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
-from gateway.web.setup import allowed, change, new
+from gateway.web.setup import allowed, change, keeping, new
 from gateway.web.static import PREFIX as PREFIX_OF_FILES
 from gateway.web.static import static
 from gateway.web.strict import strict
 from gateway.web.tail import TAIL, Tail
-from gateway.web.wire import BOUNDS, Bounds
+from gateway.web.wire import BOUNDS, Bounds, Room
 
 SECURE = web.AppKey("secure", bool)
 """Whether browsers reach this listener by https alone."""
@@ -58,6 +58,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app[ATTEMPTS] = Attempts(services.clock)
     app[connect.TRIES] = Attempts(services.clock, group=str)
     app[SECURE] = secure
+    app[keeping.PLACES] = Room(keeping.AT_ONCE)
     app[BOUNDS], app[TAIL] = bounds, Tail(services.store, bounds)
     app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_headers)

@@ -53,7 +53,7 @@ BOUNDS = web.AppKey("bounds", Bounds)
 
 
 class Room:
-    """The places for connections."""
+    """Places: for connections, or whatever else there may be so many of."""
 
     def __init__(self, places: int) -> None:
         self.left = places

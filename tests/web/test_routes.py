@@ -3,6 +3,7 @@
 What a route is given to work on is named in `PLACES`; a route with a parameter that has no place there fails.
 """
 
+import asyncio
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -310,6 +311,18 @@ async def test_every_route_but_the_open_ones_needs_the_token_or_a_session(web):
             assert (answer.status, answer.headers["Location"]) == (303, f"/sign-in{back}"), route
         assert "crm" not in answer.text, route
     assert await state_of(web) == before
+
+
+async def test_no_byte_of_an_address_ends_a_header_of_its_answer(web):
+    host, port = web.server.addresses[0]
+    for path in ("/clients/%0d%0aSet-Cookie:%20gateway=planted", "/apps/a%0Ab/delete", "/connections/%0D", "/apps/%00"):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        head, _, _ = (await reader.read()).decode().partition("\r\n\r\n")
+        writer.close()
+        assert head.startswith("HTTP/1.1 303 "), path
+        assert "Location: /sign-in?next=/" in head
+        assert "\nSet-Cookie" not in head
 
 
 async def test_a_session_opens_no_operation_of_the_api_and_the_token_no_page(web):

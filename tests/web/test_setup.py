@@ -11,10 +11,12 @@ import pytest
 
 from gateway.store.rows import RequestRow
 from gateway.vault.credentials import Safe
+from gateway.web.setup.keeping import AT_ONCE
 from gateway.web.setup.shipped import shipped, shipped_text
 from tests.web.filling import forms_of, press, press_with, sheet_of, sign_in
 from tests.web.harness import ADMIN, LOGIN, NOW, Answer, Web, form_token
 
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 HOSTILE = '"><script>alert(1)</script>{{ 7*7 }}\u202e\'""" \\ é \u2028 end'
 
 
@@ -608,6 +610,42 @@ async def test_no_other_site_can_put_words_on_the_page_or_ask_for_a_sign_in(admi
         assert "Eve" not in answer.text
     assert (await admin.request("POST", "/apps/login", data={"kept": kept, "token": ADMIN})).status == 401
     assert (await admin.get("/apps")).status == 303, "nobody is signed in by it"
+
+
+async def test_who_isnt_signed_in_sends_no_large_form_and_none_of_it_is_kept_in_memory(admin):
+    token = form_token(await admin.get("/apps/new"))
+    large = io.BytesIO(b"form_token=%b&a=" % token.encode() + b"%41" * 400_000)
+    for path in ("/apps/new", "/apps/login/allowed"):
+        large.seek(0)
+        assert (await admin.request("POST", path, data=large, headers=FORM)).status != 413
+    admin.forget_cookies()
+    for path in ("/apps/new", "/apps/login/allowed"):
+        large.seek(0)
+        assert (await admin.request("POST", path, data=large, headers=FORM)).status == 413, "nobody"
+        await admin.get("/sign-in")
+        large.seek(0)
+        assert (await admin.request("POST", path, data=large, headers=FORM)).status == 413, "a visitor"
+        admin.forget_cookies()
+
+
+async def test_few_forms_whose_session_has_ended_are_read_at_a_time(admin):
+    page = await admin.get("/apps/login")
+    await end_session(admin)
+    host, port = admin.server.addresses[0]
+    head = "POST /apps/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    slow = [await asyncio.open_connection(host, port) for _ in range(AT_ONCE)]
+    for _, writer in slow:
+        writer.write(f"{head}Content-Length: 3000000\r\n\r\nkept=".encode())
+    async with asyncio.timeout(10):
+        while (answer := await press(admin, page, "save")).status == 401:
+            pass  # until all of them have come
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    for _, writer in slow:
+        writer.close()
+    async with asyncio.timeout(10):
+        while (answer := await press(admin, page, "save")).status == 503:
+            pass  # until all of them are known to have gone
+    assert answer.status == 401
 
 
 async def test_a_button_that_isnt_there_is_refused(admin):
