@@ -6,7 +6,6 @@ from typing import Any
 
 from gateway.errors import ClientError, Refusal
 from gateway.http.scrub import Scrubber
-from gateway.oauth.answer import TokenAnswer
 from gateway.policy.model import Policy
 from gateway.secret import MASK, Secret
 from gateway.store.app_secrets import AppSecrets
@@ -59,29 +58,30 @@ class Trying:
         values = validated(policy, given)
         credentials = Credentials(secrets=hidden(policy, values), issued_at=self._clock())
         fields = {name: value for name, value in values.items() if name not in credentials.secrets}
+        sent: tuple[Secret, ...] = ()
         if policy.auth.grant.has_token:
-            answer = await self._token(app, policy, credentials, fields, typed)
+            context = credentials.context(policy, fields, NO_CONNECTION)
+            sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ, typed=typed)
+            provider = Provider(egress=self._egress, sources=sources, clock=self._clock, patience=self._patience)
+            answer = await ask(provider, app, policy, context)
+            client = await sources.client(app, policy, context)
+            sent = () if client is None or client.client_secret is None else (client.client_secret,)
             credentials = credentials.renewed(answer, now=self._clock())
-        return await self._call(policy, credentials, fields, app)
+        return await self._call(policy, credentials, fields, app, sent)
 
-    async def _token(
+    async def _call(
         self,
-        app: str,
         policy: Policy,
         credentials: Credentials,
         fields: Mapping[str, str],
-        typed: Mapping[str, Secret],
-    ) -> TokenAnswer:
-        sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ, typed=typed)
-        provider = Provider(egress=self._egress, sources=sources, clock=self._clock, patience=self._patience)
-        return await ask(provider, app, policy, credentials.context(policy, fields, NO_CONNECTION))
-
-    async def _call(
-        self, policy: Policy, credentials: Credentials, fields: Mapping[str, str], of: ConnectionRow | str
+        of: ConnectionRow | str,
+        sent: tuple[Secret, ...] = (),
     ) -> TestResult:
+        """Make the call. `sent` are secrets that the provider knows beside those that the call has."""
         app, connection = (of, NO_CONNECTION) if isinstance(of, str) else (of.app, of.id)
         context = credentials.context(policy, fields, connection)
-        result = await run_test(app, policy, context, egress=self._egress, secrets=credentials.all_secrets)
+        secrets = (*credentials.all_secrets, *sent)
+        result = await run_test(app, policy, context, egress=self._egress, secrets=secrets)
         return replace(result, data=masked(result.data, result.secrets))
 
 

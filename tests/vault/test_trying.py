@@ -43,6 +43,16 @@ async def test_a_try_asks_for_a_token_and_keeps_none(house: House, vault: Vault)
         await vault.attempt("draft", policy(CLIENT_CREDENTIALS), given=CLIENT, actor="ann")
 
 
+async def test_the_apps_own_secret_is_masked_too_where_the_provider_tells_it_on(house: House, vault: Vault) -> None:
+    typed = CLIENT_CREDENTIALS.replace('{ field = "client_secret" }', '{ secret = "client_secret" }').replace(
+        '[[fields]]\nname = "client_secret"\nsecret = true\n', ""
+    )
+    house.provider.me = as_json(200, id="u1", echo="app-s3cret")
+    given, secret = {"client_id": "cid"}, {"client_secret": Secret("app-s3cret")}
+    result = await vault.attempt("draft", policy(typed), given=given, typed=secret, actor="ann")
+    assert result.data == {"id": "u1", "echo": MASK}
+
+
 async def test_a_failed_answer_is_shown_with_what_it_says(house: House, vault: Vault) -> None:
     house.provider.me = as_json(403, error="forbidden", key="key-123456")
     result = await vault.attempt("draft", policy(API_KEY), given={"api_key": "key-123456"}, actor="ann")

@@ -9,6 +9,7 @@ from aiohttp import web as http
 
 from gateway.store.rows import Status
 from tests.web.browser import House, house
+from tests.web.filling import sheet_of
 from tests.web.harness import ADMIN, Answer, form_token
 from tests.web.provider import CODE
 from tests.web.test_routes import faults_of
@@ -134,3 +135,19 @@ async def test_a_code_and_an_issuer(home, ann):
             asked = await ann.leave(path)
             harmless(await ann.come_back("code", state=asked["state"], **params), words)
         harmless(await ann.come_back("code", state=words, code=CODE), words)
+
+
+async def test_an_answer_that_is_tried_whatever_json_it_is(home, ann):
+    await dashboard(ann)
+    await ann.login("code", await home.link("code", id="crm-ann"))
+    odd = {"half": "\ud800", "\udfff": "of a pair", "number": 10**4_000, "endless": float("inf"), "none": float("nan")}
+    home.provider.me = (200, {"id": "u-ann"} | odd | {words: [{words: words}] for words in HOSTILE})
+    sheet = sheet_of(await ann.get("/apps/code"))
+    for number in range(2):  # the second time with what the page carries of the first
+        page = await ann.post("/apps/code", sheet.filled({"try.connection": "crm-ann", "action": "try"}))
+        assert (page.status, number, "of a pair" in page.text) == (200, number, True), page.text
+        for words in HOSTILE:
+            harmless(page, words, "/apps/code")
+        assert 'value="pick:test.half"' in page.text
+        assert 'value="pick:test[&#34;\ufffd&#34;]"' not in page.text, "it leads nowhere"
+        sheet = sheet_of(page)

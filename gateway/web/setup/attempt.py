@@ -5,6 +5,7 @@ The answer stays on the page until the next try: the form carries it, bounded, a
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -32,6 +33,8 @@ MOST_VALUES = 250
 """Values of an answer that are shown: more than a profile has, and no endless list."""
 LONGEST_VALUE = 200
 DEEPEST = 10
+_CHANGED = re.compile("[…\ufffd]")
+"""What tells that a key isn't shown as it is."""
 _OK = range(200, 300)
 _REDIRECT = range(300, 400)
 _SERVER = range(500, 600)
@@ -215,6 +218,9 @@ def _has_room(left: list[int]) -> bool:
 
 
 def _short(text: str) -> str:
+    text = text.encode("utf-16", "surrogatepass").decode(
+        "utf-16", "replace"
+    )  # half a surrogate pair is JSON, and on no page
     return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
 
 
@@ -232,5 +238,5 @@ def _node(key: str | int, value: Any, steps: tuple[str | int, ...]) -> Node:
     if isinstance(value, dict | list):
         return Node(key=str(key), inner=tuple(_nodes(value, steps)), is_list=isinstance(value, list))
     text = value if isinstance(value, str) else json.dumps(value)
-    pickable = value not in (None, "") and MASK not in text and not any("…" in str(step) for step in steps)
+    pickable = value not in (None, "") and MASK not in text and not any(_CHANGED.search(str(step)) for step in steps)
     return Node(key=str(key), text=text, path=path_of(steps) if pickable else "")
