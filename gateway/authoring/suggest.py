@@ -56,12 +56,13 @@ def is_elsewhere(url: str, entries: Iterable[str]) -> bool:
 
 
 def _site(host: str) -> str:
-    """Return the name that was registered: one label below a public suffix."""
+    """Return the name that was registered: one label below the longest public suffix, as of `a.s3.amazonaws.com`."""
     labels = host.split(".")
     if _ADDRESS.fullmatch(host):
         return host
     names = [".".join(labels[number:]) for number in range(len(labels))]
-    return next((name for name in reversed(names) if not is_public_suffix(name)), host)
+    suffix = next((number for number, name in enumerate(names) if is_public_suffix(name)), 0)
+    return names[max(suffix - 1, 0)]
 
 
 def _is_own(host: str) -> bool:
