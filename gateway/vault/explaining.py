@@ -57,14 +57,16 @@ def _inject(injection: Injection) -> dict[str, Any]:
 
 
 def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Mask every text that holds a secret; of a header's value the scheme is left, as in `Bearer ***`."""
+    """Mask each text, key and number that holds a secret; of a header's value the scheme is left, as in `Bearer ***`."""
     match value:
         case str() if any(secret in value for secret in secrets):
             scheme = _SCHEME.match(value)
             shown = scheme[0] if scheme and not any(secret in scheme[0] for secret in secrets) else ""
             return shown + MASK
         case Mapping():
-            return {key: _masked(item, secrets) for key, item in value.items()}
+            return {_masked(key, secrets): _masked(item, secrets) for key, item in value.items()}
         case list():
             return [_masked(item, secrets) for item in value]
+        case int() | float() if any(secret in str(value) for secret in secrets):  # a script made one of the text
+            return MASK
     return value

@@ -96,6 +96,14 @@ async def test_a_request_of_a_policy_that_isnt_saved_is_explained(vault: Vault) 
     assert answer["inject"]["headers"]["Authorization"] == f"Bearer {MASK}"
 
 
+async def test_a_secret_that_a_script_makes_a_number_or_a_key_of_is_masked(vault: Vault) -> None:
+    done = await vault.connect("keyed", fields={"api_key": "12345678"}, actor="ann")
+    script = "return {pin: Number(context.authData.api_key), [context.authData.api_key]: [true, 1]}"
+    other = policy(API_KEY.replace('version = "v2"', f'version = {{ js = "{script}" }}'))
+    answer = await vault.explain(done.row.id, "GET", "https://api.test/v1/x", policy=other)
+    assert answer["inject"]["body"] == {"version": {"pin": MASK, MASK: [True, 1]}}
+
+
 def test_a_secret_is_masked_as_a_key_a_text_a_number_and_in_other_spellings() -> None:
     secrets = (Secret("12345678"), Secret("a/b+c==d"), Secret("xy"))
     given = {
