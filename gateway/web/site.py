@@ -1,5 +1,7 @@
 """The web application: every route, and the headers of every answer."""
 
+import asyncio
+
 from aiohttp import web
 
 from gateway.admin.answers import CONTENT_SECONDS, REQUEST_ID, answer_faults
@@ -32,7 +34,7 @@ from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
 from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
 from gateway.web.session import Sessions
-from gateway.web.setup import allowed, change, keeping, new
+from gateway.web.setup import allowed, change, keeping, new, save
 from gateway.web.static import PREFIX as PREFIX_OF_FILES
 from gateway.web.static import static
 from gateway.web.strict import strict
@@ -58,7 +60,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app[ATTEMPTS] = Attempts(services.clock)
     app[connect.TRIES] = Attempts(services.clock, group=str)
     app[SECURE] = secure
-    app[keeping.PLACES] = Room(keeping.AT_ONCE)
+    app[keeping.PLACES], app[save.SAVING] = Room(keeping.AT_ONCE), asyncio.Lock()
     app[BOUNDS], app[TAIL] = bounds, Tail(services.store, bounds)
     app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_headers)

@@ -4,7 +4,10 @@ import asyncio
 import io
 import json
 import re
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -646,6 +649,23 @@ async def test_few_forms_whose_session_has_ended_are_read_at_a_time(admin):
         while (answer := await press(admin, page, "save")).status == 503:
             pass  # until all of them are known to have gone
     assert answer.status == 401
+
+
+async def test_of_two_who_save_at_once_the_later_one_is_told_of_the_other(admin):
+    form, text = await admin.get("/apps/login"), sheet_of(await admin.get("/apps/login/text"))
+    catalog, both = admin.gateway.catalog, threading.Barrier(2)
+    file = catalog.path("login")
+
+    def path(_app: str) -> Path:
+        if threading.current_thread() is not threading.main_thread():  # it is about to be read
+            with suppress(threading.BrokenBarrierError):  # one alone waits for no other
+                both.wait(0.3)
+        return file
+
+    catalog.path = path
+    other = admin.request("POST", text.action, data=text.filled({"text": LOGIN.replace("Login Service", "Theirs")}))
+    answers = await asyncio.gather(press(admin, form, "save", name="Mine"), other)
+    assert sorted(answer.status for answer in answers) == [303, 409]
 
 
 async def test_a_button_that_isnt_there_is_refused(admin):

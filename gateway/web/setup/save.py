@@ -27,6 +27,8 @@ from gateway.web.setup.sheet import Sheet, read
 from gateway.web.text import plain
 
 CONFLICT, NOT_RIGHT = 409, 422
+SAVING = web.AppKey("saving", asyncio.Lock)
+"""Whoever saves looks at the file and writes it in one step: of two at once the later one is told of the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,11 @@ async def take_theirs(_request: web.Request, _session: Session, sheet: Sheet) ->
 
 async def save_text(request: web.Request, session: Session, sheet: Sheet, text: str) -> web.StreamResponse:
     """Save what was edited as text."""
+    async with request.app[SAVING]:
+        return await _text_written(request, session, sheet, text)
+
+
+async def _text_written(request: web.Request, session: Session, sheet: Sheet, text: str) -> web.StreamResponse:
     now = await _now(request, sheet.app)
     if now is not None and not same(now, sheet.base):
         after = replace(sheet, base=now, is_new=False)
@@ -103,6 +110,11 @@ async def save_text(request: web.Request, session: Session, sheet: Sheet, text: 
 
 async def _saved(request: web.Request, session: Session, sheet: Sheet) -> web.StreamResponse | None:
     """Write the file and the secrets; return the page that says why not."""
+    async with request.app[SAVING]:
+        return await _written(request, session, sheet)
+
+
+async def _written(request: web.Request, session: Session, sheet: Sheet) -> web.StreamResponse | None:
     services, again = request.app[SERVICES], shown_again(sheet)
     now = await _now(request, sheet.app)
     if clash := _clash(sheet, now):
