@@ -57,7 +57,7 @@ def _inject(injection: Injection) -> dict[str, Any]:
 
 
 def _masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    """Mask each text, key and number that holds a secret; of a header's value the scheme is left, as in `Bearer ***`."""
+    """Mask each text, key or number that holds a secret; of a header's value the scheme is left: `Bearer ***`."""
     match value:
         case str() if any(secret in value for secret in secrets):
             scheme = _SCHEME.match(value)
