@@ -24,6 +24,7 @@ _ID = re.compile(
 )
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
 _MOST = 8  # entries; nobody chooses among more
+_DEEPEST = 50  # segments of a path that are looked at; what is below them is covered by those
 
 
 def entries_for(url: str) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ def _origin(target: Target) -> str:
 def _paths(path: str) -> list[str]:
     """The path's beginnings, up to what is or may be an id."""
     paths: list[str] = []
-    for number, segment in enumerate(path[1:].split("/")):
+    for number, segment in enumerate(path[1:].split("/", _DEEPEST)[:_DEEPEST]):
         if not segment or _is_id(segment, first=number == 0) or "{" in segment:
             break
         paths.append(f"{paths[-1] if paths else ''}/{segment}")

@@ -64,6 +64,11 @@ def test_a_long_path_has_few_entries_and_its_origin_among_them() -> None:
     assert found[-1] == "https://a.test"
 
 
+def test_an_endless_path_is_covered_by_its_beginning() -> None:
+    found = entries_for("https://a.test/" + "b/" * 20_000)
+    assert (len(found), found[0]) == (8, "https://a.test" + "/b" * 50)
+
+
 @given(near_misses.URLS)
 def test_each_entry_is_right_covers_the_url_and_is_on_its_host(url: str) -> None:
     for entry in entries_for(url):

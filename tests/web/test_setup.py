@@ -668,6 +668,34 @@ async def test_of_two_who_save_at_once_the_later_one_is_told_of_the_other(admin)
     assert sorted(answer.status for answer in answers) == [303, 409]
 
 
+async def test_a_policy_with_more_rows_than_the_form_can_send_back_is_edited_as_text(admin):
+    catalog = admin.gateway.catalog
+    for number, is_form in ((60, True), (1_000, False)):
+        rows = "".join(f'[[fields]]\nname = "f{one}"\nlabel = "F"\n' for one in range(number))
+        assert catalog.write("login", LOGIN + rows) == ()
+        before = time.process_time()
+        page = await admin.get("/apps/login")
+        assert time.process_time() - before < 3.0
+        assert (page.status, "more fields, entries or parameters" in page.text) == (200, not is_form)
+        form = sheet_of(page)
+        if is_form:
+            assert (await press(admin, page, "save", name="Many")).status == 303
+        else:
+            changed = form.values["text"].replace("Login Service", "Many more")
+            assert (await admin.request("POST", form.action, data=form.filled({"text": changed}))).status == 303
+            assert 'name = "Many more"' in file_of(admin, "login")
+
+
+async def test_a_body_with_half_a_surrogate_pair_is_previewed_as_it_was_written(admin):
+    answer = await press_with(
+        admin,
+        await admin.get("/apps/crm"),
+        "preview",
+        {"preview.body": r'{"half": "\ud800"}', "preview.connection": ""},
+    )
+    assert (answer.status, r"&#34;half&#34;: &#34;\ud800&#34;" in answer.text) == (200, True)
+
+
 async def test_a_button_that_isnt_there_is_refused(admin):
     page = await admin.get("/apps/login")
     for action in ("add:nothing", "remove:name", "example:nothing", "up:fields", "remove:fields.0.name"):

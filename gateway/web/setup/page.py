@@ -11,7 +11,7 @@ from gateway.admin.dispatch import ORIGIN, SERVICES
 from gateway.admin.links import BY_LOGIN, redirect_url
 from gateway.admin.services import Services
 from gateway.authoring import form
-from gateway.authoring.names import CREDENTIALS, begins
+from gateway.authoring.names import CREDENTIALS, LISTS, begins
 from gateway.authoring.place import name_of
 from gateway.authoring.rows import ALL, rows_of
 from gateway.authoring.steps import APP, Step, steps
@@ -33,6 +33,10 @@ SHOWN_REFUSED = 5
 FIRST_ENTRIES = 3
 """Entries that are offered for one refused URL."""
 PATH = "/apps/{app}"
+MOST_INPUTS = 1_700
+"""Of rows: with the others no more than a form that comes back may have. A policy with more is edited as text."""
+_OF_A_ROW = {"fields": 11, **dict.fromkeys(LISTS, 1)}
+"""Inputs of a row; of a table's there are three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,10 @@ async def render(
         found = read(sheet)
     except form.Unreadable:
         return render_text(request, sheet, sheet.base, session=session)
+    rows = {table: rows_of(sheet.values, table) for table in ALL}
+    if sum(len(some) * _OF_A_ROW.get(table, 3) for table, some in rows.items()) > MOST_INPUTS:
+        lead = "setup.too_many_rows"
+        return render_text(request, sheet, found.text, session=session, findings=found.findings, lead=lead)
     errors, top = placed(sheet, found)
     grant = sheet.grant or Grant.AUTHORIZATION_CODE
     path = PATH.format(app=sheet.app)
@@ -100,7 +108,7 @@ async def render(
         "name": sheet.values.get("name") or sheet.app,
         "values": sheet.values,
         "own": sheet.own,
-        "rows": {table: rows_of(sheet.values, table) for table in ALL},
+        "rows": rows,
         "grant": str(grant),
         "grants": grants(),
         "steps": shown_steps(sheet, grant, errors, around),
@@ -150,6 +158,7 @@ def render_text(
         "findings": findings,
         "sealed": sheet.sealed(Safe(services.keyring)),
         "keepsake": request.app[SESSIONS].keepsake(path),
+        "lead": "setup.text_broken" if findings and not results.get("clash") else "setup.text_lead",
         "problem": None,
         "clash": None,
     }

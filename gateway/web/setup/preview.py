@@ -81,7 +81,10 @@ def _wire(line: str, added: Mapping[str, Mapping[str, Any]], sent: Any) -> str:
     body = added["body"]
     if sent is not None or (body and not line.startswith(("GET ", "HEAD ", "DELETE "))):
         merged = {**sent, **body} if isinstance(sent, dict) else sent if sent is not None else dict(body)
-        lines += ["Content-Type: application/json", "", json.dumps(merged, indent=2, ensure_ascii=False)]
+        written = json.dumps(merged, indent=2, ensure_ascii=False)
+        # Half a surrogate pair is JSON, and on no page: it stays escaped.
+        written = written.encode("utf-8", "backslashreplace").decode()
+        lines += ["Content-Type: application/json", "", written]
     return "\n".join(lines)
 
 
