@@ -687,12 +687,8 @@ async def test_a_policy_with_more_rows_than_the_form_can_send_back_is_edited_as_
 
 
 async def test_a_body_with_half_a_surrogate_pair_is_previewed_as_it_was_written(admin):
-    answer = await press_with(
-        admin,
-        await admin.get("/apps/crm"),
-        "preview",
-        {"preview.body": r'{"half": "\ud800"}', "preview.connection": ""},
-    )
+    asked = {"preview.body": r'{"half": "\ud800"}', "preview.connection": ""}
+    answer = await press_with(admin, await admin.get("/apps/crm"), "preview", asked)
     assert (answer.status, r"&#34;half&#34;: &#34;\ud800&#34;" in answer.text) == (200, True)
 
 
