@@ -157,6 +157,7 @@ async def _form(
     return page(
         request,
         "connect.html",
+        app=found.app,
         name=policy.name,
         by_login=found.by_login,
         asker=_asker(found.row.created_by),

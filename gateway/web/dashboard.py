@@ -166,13 +166,18 @@ def _need(kind: str, row: ConnectionRow, at: float | None, names: Mapping[str, s
 
 
 async def _beginning(services: Services, connections: int, *, measured: bool) -> list[tuple[str, str, bool]]:
-    """Return the first steps, each with its page and whether it is done; none of them once requests come."""
+    """Return the first steps, each with whether it is done and the page where that is seen, or else done.
+
+    None of them once requests come.
+    """
     if measured:
         return []
+    apps = bool(services.catalog.policies)
+    clients = any(client.revoked_at is None for client in await services.access.list())
     steps = [
-        ("app", "/apps", bool(services.catalog.policies)),
-        ("connection", "/connections", bool(connections)),
-        ("client", "/clients", any(client.revoked_at is None for client in await services.access.list())),
+        ("app", "/apps" if apps else "/apps/new", apps),
+        ("connection", "/connections" if connections else "/apps", bool(connections)),
+        ("client", "/clients" if clients else "/clients/_new", clients),
     ]
     return [] if all(done for _, _, done in steps) else steps
 

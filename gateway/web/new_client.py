@@ -53,10 +53,12 @@ class Typed:
 
 @for_admins
 async def show(request: web.Request) -> web.StreamResponse:
-    """Show the form; `?like=NAME` fills in what that client may use."""
+    """Show the form; `?like=NAME` fills in what that client may use, `?connection=ID` that connection."""
     like = await request.app[SERVICES].store.clients.get(request.query.get("like", ""))
     ids = await request.app[SERVICES].store.connections.ids()
-    return _form(request, ids, Typed() if like is None else _as(like.patterns, ids), errors={})
+    one = request.query.get("connection")
+    patterns = like.patterns if like is not None else [one] if one in ids else []
+    return _form(request, ids, _as(patterns, ids), errors={})
 
 
 async def make(request: web.Request) -> web.StreamResponse:

@@ -97,7 +97,7 @@ def one_is_explained(ann: Watched, app: str) -> None:
     said = ann.page.inner_text("main")
     assert "The connection's policy does not allow this target" in said
     assert "is not in the allowed URLs" in said
-    assert ann.page.get_attribute("a:has-text('Allow this URL')", "href") == f"/apps/{app}#allow"
+    assert ann.page.get_attribute("a:has-text('Allow this URL')", "href") == f"/apps/{app}#step-allow"
 
 
 def it_ends_with_the_session(ann: Watched, origin: str) -> None:

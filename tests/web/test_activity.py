@@ -253,7 +253,7 @@ async def test_a_refused_request_says_what_the_code_means_what_is_closest_and_wh
     assert "target_not_allowed The connection&#39;s policy does not allow this target" in text
     assert "add its URL or method to what the app allows" in text
     assert "refused https://api.example.com/v2/x is not in the allowed URLs" in text
-    assert 'href="/apps/crm#allow"' in text
+    assert 'href="/apps/crm#step-allow"' in text
 
 
 async def test_a_policy_that_has_changed_its_mind_is_seen(real):

@@ -232,6 +232,14 @@ async def test_another_one_like_it_begins_with_what_that_one_may_use(admin):
     assert value_of(page, "name") == ""
 
 
+async def test_a_client_for_one_connection_begins_with_that_one_ticked(admin):
+    await connect(admin, "crm-ann", "crm-bob")
+    page = await admin.get("/clients/_new?connection=crm-bob")
+    assert re.findall(r'name="use\.([^"]+)" checked', page.text) == ["crm-bob"]
+    assert "checked" not in (await admin.get("/clients/_new?connection=crm-*")).text.partition("expires")[0]
+    assert 'href="/clients/_new?connection=crm-bob"' in (await admin.get("/connections/crm-bob")).text
+
+
 # The panel.
 
 

@@ -51,8 +51,8 @@ async def test_a_fresh_gateway_teaches_the_three_steps(web):
     assert [text.count(step) for step in steps] == [1, 1, 1]
     assert [
         text.count(f'class="button{plain}" href="{path}"')
-        for plain, path in (("", "/apps"), (" plain", "/connections"), (" plain", "/clients"))
-    ] == [1, 1, 1], "the first one is next"
+        for plain, path in (("", "/apps/new"), (" plain", "/apps"), (" plain", "/clients/_new"))
+    ] == [1, 1, 1], "the first one is next, and each leads to where it is done"
     assert "done" not in said(text)
     assert "What happened" not in text
     assert "Nothing needs you" not in text
@@ -61,7 +61,8 @@ async def test_a_fresh_gateway_teaches_the_three_steps(web):
 async def test_a_step_that_is_done_says_so_and_the_steps_go_when_all_are(web):
     text = await shown(web)
     assert said(text).count("done") == 1
-    assert 'class="button" href="/connections"' in text
+    assert 'class="button" href="/apps">Connect</a>' in text
+    assert 'class="button plain" href="/apps">Apps</a>' in text
     await web.gateway.store.connections.insert(a_connection())
     assert said(await shown(web)).count("done") == 2
     await web.api("POST", "/clients", json={"name": "revoked", "connections": ["*"]})

@@ -10,7 +10,7 @@ from aiohttp import web as aiohttp_web
 from gateway.errors import Refusal, UpstreamError
 from tests.web.browser import House, house
 from tests.web.filling import press, press_with, sheet_of, sign_in
-from tests.web.harness import Answer
+from tests.web.harness import Answer, form_token
 from tests.web.provider import APPS, CODE
 
 KEY = "key-of-ann-1234567"
@@ -211,6 +211,24 @@ async def test_a_try_before_everything_is_right_says_where_to_look(at):
     answer = await press(at.web, await page(at, "key"), "try", test__url="https://elsewhere.example/me")
     assert (answer.status, "This can't be tried yet" in said(answer)) == (422, True)
     assert at.provider.tested == []
+
+
+async def test_whoever_set_the_app_up_comes_back_to_it_and_goes_on_from_there(at):
+    at.provider.me = (401, {"error": "who are you"})
+    link = await at.link("key", id="key-ann")
+    typed = {"form_token": form_token(await at.web.get(link)), "field.api_key": KEY}
+    refused = await at.web.request("POST", link, data=typed)
+    assert 'href="/apps/key">Back to the set-up of Example CRM</a>' in refused.text
+    at.provider.me = (200, {"id": "u-ann"})
+    assert (await at.web.request("POST", link, data=typed)).status == 303
+    connected = await at.web.get(link)
+    assert 'href="/connections/key-ann"' in connected.text
+    assert 'href="/clients/_new?connection=key-ann"' in connected.text
+    async with at.browser() as visitor:
+        other = await visitor.send(await at.link("key"), api_key=KEY)
+        page = await visitor.get(other.headers["Location"])
+    assert "You can close this page." in page.text
+    assert 'href="/connections' not in page.text
 
 
 # Trying.

@@ -725,6 +725,18 @@ async def test_a_url_is_checked_by_what_stands_on_the_page(admin):
     assert "Allowed, and sent as https: example.com covers it." in answer.text
 
 
+async def test_a_path_is_checked_as_what_it_is_below_the_base_url(admin):
+    page = await admin.get("/apps/crm")
+    for base, words in (
+        ("https://api.example.com/v1/", "This is https://api.example.com/v1/users. Allowed: example.com covers it."),
+        ("https://api.example.org", "This is https://api.example.org/users. Not allowed."),
+        ("https://{{ region }}.example.com", "Paste the whole URL"),
+        ("", "Paste the whole URL"),
+    ):
+        answer = await press(admin, page, "look", check__url="/users", base_url=base)
+        assert words in answer.text, base
+
+
 async def test_the_tester_asks_for_the_same(admin):
     form = sheet_of(await admin.get("/apps/crm"))
     for url, method, allowed in (

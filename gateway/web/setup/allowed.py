@@ -61,12 +61,18 @@ def judge(sheet: Sheet, url: str, method: str) -> Verdict | None:
         return Verdict(allowed=False, words=plain("setup.check.unreadable"))
     if any(covers(entry).wrong for entry in allow.urls) or any(covers(entry, deny=True).wrong for entry in allow.deny):
         return Verdict(allowed=False, words=plain("setup.check.wrong_entry"))
+    below = ""
+    if url.startswith("/"):
+        if draft.base_url is None or "{{" in draft.base_url:
+            return Verdict(allowed=False, words=plain("setup.check.whole_url"))
+        url = draft.base_url.rstrip("/") + url  # as the path-style entrance has it
+        below = plain("setup.check.below", url=url) + " "
     decision = decide(draft, allow, method or "GET", url)
     if isinstance(decision, Allowed):
         upgraded = url.lower().startswith("http:") and decision.target.scheme == "https"
         key = "setup.check.allowed_https" if upgraded else "setup.check.allowed"
-        return Verdict(allowed=True, words=plain(key, rule=decision.rule))
-    words = plain("setup.check.denied", reason=decision.reason)
+        return Verdict(allowed=True, words=below + plain(key, rule=decision.rule))
+    words = below + plain("setup.check.denied", reason=decision.reason)
     entries = () if decision.rule else entries_for(url)[:OFFERED]
     elsewhere = bool(entries) and is_elsewhere(url, allow.urls)
     return Verdict(allowed=False, words=words, hint=decision.hint or "", entries=entries, elsewhere=elsewhere)
