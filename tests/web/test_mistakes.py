@@ -270,6 +270,27 @@ async def test_a_value_of_the_answer_becomes_the_label_or_the_identifier(at):
     assert (connected.row.label, connected.row.unique_id) == ("Ann", "u-ann")
 
 
+async def test_a_try_says_what_its_answer_makes_of_a_connection_and_what_it_has_not(at):
+    at.provider.me = (200, {"id": "u-ann", "profile": {"name": "Ann Ash"}, "list": list(range(300))})
+    for label, mask, words in (
+        ("{{ test.profile.name }}", "", "The connection would be called Ann Ash ."),
+        ("{{ test.profile.name }}", "on", "The connection would be called A•• A•• ."),
+        ("{{ test.profile.name }} ({{ connection.id }})", "", "The connection would be called Ann Ash (…) ."),
+        ("{{ test.profile.nme | default('you') }}", "", "The connection would be called you ."),
+    ):
+        words_of_page = await tried(at, connection__label=label, connection__mask=mask, connection__unique_id="")
+        assert words in words_of_page, label
+    at.provider.me = (200, {"id": "u-ann", "profile": {"name": "Ann Ash"}})
+    words = await tried(at, connection__label="{{ test.nme }}", connection__unique_id="{{ test.profile }}")
+    assert "The connection name asks for test.nme , and this answer has none" in words
+    assert "The unique identifier asks for test.profile , and this answer has none" in words
+    words = await tried(at, connection__label="Key of {{ connection.id }}", connection__unique_id="{{ test.id }}")
+    assert "would be called" not in words
+    assert "Its account would be known again by u-ann ." in words
+    at.provider.me = (200, {"list": list(range(300))})
+    assert "asks for" not in await tried(at, connection__label="{{ test.nme }}"), "a part of an answer says nothing"
+
+
 async def test_a_long_answer_is_cut_and_a_tampered_one_is_let_go(at):
     at.provider.me = (200, {"id": "x", "items": [{"name": "n" * 1_000, "n": number} for number in range(500)]})
     answer = await press_with(at.web, await page(at, "key"), "try", {"secret.try.api_key": KEY})

@@ -25,6 +25,7 @@ from gateway.vault.credentials import Safe
 from gateway.web.render import SESSIONS, page
 from gateway.web.session import Session
 from gateway.web.setup.allowed import in_words
+from gateway.web.setup.named import Named, named
 from gateway.web.setup.sheet import Read, Sheet, read
 from gateway.web.text import plain
 
@@ -127,6 +128,7 @@ async def render(
         "text": found.text,
         "problem": None,
         "tried": None,
+        "named": _named(found, results.get("tried")),
         "preview": None,
         "asked": None,
         "clash": None,
@@ -250,6 +252,13 @@ async def refused(services: Services, sheet: Sheet) -> list[Refused]:
         Refused(target=one, entries=entries_for(one.url)[:FIRST_ENTRIES], elsewhere=is_elsewhere(one.url, allowed))
         for one in await services.store.requests.refused(sheet.app, limit=SHOWN_REFUSED)
     ]
+
+
+def _named(found: Read, tried: Any) -> list[Named]:
+    """Return what the answer of a try that worked makes of a connection by the policy as it is on the page."""
+    if found.policy is None or tried is None or not tried.ok or tried.data is None:
+        return []
+    return list(named(found.policy, tried.data, is_whole=not tried.cut))
 
 
 def _standing(sheet: Sheet, found: Read) -> str:
