@@ -169,7 +169,7 @@ FAULTS = [
     ),
     ("key", "allow.urls.0", "{url}/api/v1", "Allowed on this host: {url}/api/v1."),
     ("key", "test.url", "https://elsewhere.example/me", "Closest allowed URLs: {url}/api."),
-    ("key", "connection.label", "{{{{ tset.name }}}}", "tset.name is unknown in [connection], which is shown"),
+    ("key", "connection.label", "{{{{ tset.name }}}}", "did you mean test?"),
     ("code", "inject.headers.0.value", "Bearer {{{{ acess_token }}}}", "did you mean access_token?"),
     ("key", "inject.headers.0.value", "Bearer {{{{ api_key }}", "Value is not a valid template"),
     (
@@ -229,6 +229,11 @@ async def test_whoever_set_the_app_up_comes_back_to_it_and_goes_on_from_there(at
         page = await visitor.get(other.headers["Location"])
     assert "You can close this page." in page.text
     assert 'href="/connections' not in page.text
+
+
+async def test_a_try_with_nothing_filled_in_names_the_field_as_the_page_does(at):
+    words = await tried(at, secret__try__api_key="")
+    assert "What is filled in above isn't right: Api key is required." in words
 
 
 # Trying.

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.policy import script
 from gateway.policy.checks import urls
-from gateway.policy.context import ALIAS, is_secret_path
+from gateway.policy.context import ALIAS, ROOTS, is_secret_path
 from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.finding import Fault, did_you_mean
@@ -172,7 +172,7 @@ def _bare(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
     if path[0] in _STANDARD:
         yield from _token(draft, path, name, at, place)
         return
-    known = [*draft.field_names, *(_STANDARD if has_token else ())]
+    known = [*draft.field_names, *(_STANDARD if has_token else ()), *(ROOTS if len(path) > 1 else ())]
     near = did_you_mean(path[0], known, cutoff=_NEARLY if has_token else 0.6)
     if not has_token:
         yield (

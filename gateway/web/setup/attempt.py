@@ -116,7 +116,7 @@ async def _made(services: Services, sheet: Sheet, policy: Policy) -> Tried:
     except GatewayError as error:
         refusal = error.refusal
         hint = _hint_of_token(refusal) or refusal.hint or ""
-        return Tried(ok=False, message=refusal.detail, hint=hint, seconds=loop.time() - begun)
+        return Tried(ok=False, message=_faults(policy, refusal), hint=hint, seconds=loop.time() - begun)
     seconds = loop.time() - begun
     hint = _hint(result) or await _hint_of_renewal(services, connection, result)
     left = [MOST_VALUES]
@@ -140,6 +140,15 @@ def _given(sheet: Sheet, policy: Policy) -> dict[str, str]:
         typed = sheet.typed.get(f"try.{one.name}")
         given[one.name] = typed.reveal() if typed is not None else sheet.own.get(f"try.field.{one.name}", "")
     return {name: value for name, value in given.items() if value}
+
+
+def _faults(policy: Policy, refusal: Refusal) -> str:
+    """Return what was refused, the fields by the labels that stand beside them."""
+    labels = {f"fields.{one.name}": one.label for one in policy.fields}
+    if not refusal.errors or any(one["path"] not in labels for one in refusal.errors):
+        return refusal.detail
+    faults = "; ".join(f"{labels[one['path']]} {one['message']}" for one in refusal.errors)
+    return plain("setup.try.filled_in", faults=faults)
 
 
 def _typed(sheet: Sheet) -> Mapping[str, Secret]:
