@@ -32,7 +32,7 @@ _TABLE = (
     Problem("request_too_large", 413, "The request body is over the limit", "http_request_error"),
     Problem("headers_too_large", 431, "The request's header fields are over the limit", "http_request_error"),
     Problem("rate_limited", 429, "Too many requests", "http_request_denied"),
-    Problem("overloaded", 503, "The gateway has no capacity for this now", "connection_limit_reached"),
+    Problem("overloaded", 503, "The gateway can't do this just now", "connection_limit_reached"),
     Problem("reauthorization_required", 502, "The connection needs a person to sign in again", "http_request_denied"),
     Problem("refresh_failed", 502, "The token endpoint failed", "http_request_denied"),
     Problem("upstream_dns", 502, "The target's name could not be resolved", "dns_error"),

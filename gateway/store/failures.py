@@ -14,6 +14,8 @@ from gateway.errors import Refusal, StoreError
 
 RETRY_AFTER = 1  # seconds; most of what is wrong here is over in that time, and asking is cheap
 
+HINT = "Try again in a moment. If it stays so, see that the database of store.url is up, whole, and has room."
+
 PRIMARY = 0xFF  # SQLite's extended result codes keep the primary one in the low byte
 _SQLITE = {
     sqlite3.SQLITE_BUSY: "is locked by another process",
@@ -73,5 +75,5 @@ def translated() -> Iterator[None]:
     except IntegrityError as error:
         raise ConflictError(Refusal(code="conflict", detail="This exists already.")) from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-        refusal = Refusal(code="overloaded", detail=f"The store {describe(error)}.", retry_after=RETRY_AFTER)
-        raise StoreError(refusal) from error
+        detail = f"The store {describe(error)}."
+        raise StoreError(Refusal(code="overloaded", detail=detail, hint=HINT, retry_after=RETRY_AFTER)) from error

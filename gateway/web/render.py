@@ -104,5 +104,11 @@ async def render_refusal(request: web.Request, refusal: Refusal) -> web.StreamRe
         return await problem_response(request, refusal)
     title = PROBLEMS[refusal.code].title
     return page(
-        request, "problem.html", status=refusal.status, title=title, refusal=refusal, request_id=request[REQUEST_ID]
+        request,
+        "problem.html",
+        status=refusal.status,
+        title=title,
+        refusal=refusal,
+        request_id=request[REQUEST_ID],
+        done="",  # whatever was done before this page was asked for
     )

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from sqlalchemy import text as sql
+
 from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.secret import Secret
 from tests.web.harness import ADMIN, CRM, form_token
@@ -40,6 +42,25 @@ async def test_connecting_from_a_page_opens_a_link(web):
     assert "Connect Example CRM" in (await web.get(answer.headers["Location"])).text
     missing = await web.request("POST", "/connect", data={"form_token": form_token(page), "app": "nothing"})
     assert missing.status == 404
+
+
+async def test_a_page_whose_store_is_away_says_so_in_words_and_what_to_look_at(web):
+    await sign_in(web)
+    async with web.gateway.store.database.write() as transaction:
+        await transaction.execute(sql("ALTER TABLE connections RENAME TO elsewhere"))
+    answer = await web.get("/connections?done=connection_disconnected")
+    assert answer.status == 503
+    assert "The store failed" in answer.text
+    assert "see that the database of store.url is up" in answer.text
+    assert "It is disconnected." not in answer.text, "what was done before has no place on a page that failed"
+
+
+async def test_a_form_that_came_too_late_leads_to_the_sign_in(web):
+    answer = await web.request("POST", "/clients/_new", data={"name": "late"})
+    assert answer.status == 403
+    assert 'href="/sign-in?next=/clients">Sign in</a>' in answer.text
+    visitor = await web.request("POST", await web.link(), data={})
+    assert (visitor.status, "/sign-in" in visitor.text) == (403, False)
 
 
 async def test_a_visitor_makes_no_links(web):

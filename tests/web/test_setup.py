@@ -420,7 +420,7 @@ components:
 async def test_an_app_from_an_openapi_document_says_what_was_taken_over(admin):
     page = await begin(admin, **{"from": "openapi", "document": OPENAPI})
     assert page.status == 200, page.text
-    assert "What was taken over" in page.text
+    assert "Please note" in page.text
     assert "This one was taken: key." in page.text
     assert "<b>Store</b>" not in page.text
     values = sheet_of(page).values
@@ -482,8 +482,8 @@ async def test_a_file_that_somebody_changed_meanwhile_is_not_written_over(admin)
     answer = await press_with(admin, page, "save", typed)
     assert answer.status == 409
     assert "The file was changed meanwhile." in answer.text
-    assert "Only the file changed: auth.authorize.url." in answer.text
-    assert "You and the file changed: name." in answer.text
+    assert "Only the file changed: Login URL." in answer.text
+    assert "You and the file changed: Name." in answer.text
     assert file_of(admin, "login") == theirs
     assert sheet_of(answer).values["auth.token.url"] == "https://login.example.com/v2/token"
     merged = await press(admin, answer, "mine")

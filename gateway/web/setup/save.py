@@ -4,6 +4,7 @@ What was typed stays on the page whatever stands against it.
 """
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from aiohttp import web
@@ -14,9 +15,11 @@ from gateway.admin.policies import set_secret, write_policy
 from gateway.admin.services import Services
 from gateway.authoring import form
 from gateway.authoring.merge import merge
-from gateway.authoring.names import CREDENTIALS
+from gateway.authoring.names import CREDENTIALS, begins
+from gateway.authoring.steps import APP, steps
 from gateway.errors import Refusal, StoreError
 from gateway.policy.load import load
+from gateway.policy.model import Grant
 from gateway.web.admin import ACTOR
 from gateway.web.render import see_other
 from gateway.web.session import Session
@@ -24,7 +27,7 @@ from gateway.web.setup.attempt import shown_again
 from gateway.web.setup.file import same, text_of
 from gateway.web.setup.page import PATH, render, render_text
 from gateway.web.setup.sheet import Sheet, read
-from gateway.web.text import plain
+from gateway.web.text import has, plain
 
 CONFLICT, NOT_RIGHT = 409, 422
 SAVING = web.AppKey("saving", asyncio.Lock)
@@ -159,7 +162,21 @@ def _clash(sheet: Sheet, now: str | None) -> Clash | None:
         merged = merge({} if sheet.is_new else form.values_of(sheet.base), sheet.values, form.values_of(now))
     except form.Unreadable:
         return Clash(text=now)
-    return Clash(theirs=merged.theirs, both=merged.clashes, text=now)
+    grant = sheet.grant or Grant.AUTHORIZATION_CODE
+    return Clash(theirs=_titles(merged.theirs, grant), both=_titles(merged.clashes, grant), text=now)
+
+
+def _titles(parts: Iterable[str], grant: Grant) -> tuple[str, ...]:
+    """Return what the page calls these parts of the form: their steps, or the inputs above the steps."""
+    return tuple(dict.fromkeys(_title(part, grant) for part in parts))
+
+
+def _title(part: str, grant: Grant) -> str:
+    step = next((step for step in steps(grant) if begins(part, step.names)), None)
+    if step is not None:
+        return plain(f"setup.step.{step.id}.title")
+    label = f"setup.label.{part.removeprefix('auth.')}"
+    return plain(label) if part in APP and has(label) else part
 
 
 async def _now(request: web.Request, app: str) -> str | None:
