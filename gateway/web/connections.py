@@ -47,6 +47,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         connections=found.items,
         left=await services.store.revocations.of(ended) if ended else {},
         names=names,
+        tokenless={app for app, policy in services.catalog.policies.items() if not policy.auth.grant.has_token},
         chips=chip_of,
         choices=[(str(status), plain(f"status.{status}")) for status in Status],
         apps=sorted(names.items(), key=lambda item: (item[1].casefold(), item[0])),

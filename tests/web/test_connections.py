@@ -83,7 +83,7 @@ async def test_each_row_says_what_it_is_how_it_stands_and_since_when(admin):
     await add(admin, "old-app", app="old", status=Status.DISCONNECTED)
     text = await said(admin, "/connections")
     assert "crm-ann Ann Example CRM active in 1 hour 2 minutes ago" in text
-    assert "crm-bob Example CRM needs a sign-in Bob left. not known never" in text
+    assert "crm-bob Example CRM needs a sign-in Bob left. no token never" in text
     assert "crm-cy Example CRM retrying 3 failed renewals in a row. Next try in 4 minutes . It is down." in text
     assert "old-app old disconnected never" in text
     assert "All 4 pending 0 active 2 needs a sign-in 1 disconnected 1" in text

@@ -137,6 +137,15 @@ async def test_the_page_says_who_asks_and_where_calls_may_go(web):
     assert "<code>example.com</code>, and nothing else" in text
 
 
+async def test_of_many_hosts_the_first_are_named_and_all_are_a_click_away(web):
+    hosts = [f"host{number}.example.org" for number in range(12)]
+    listed = ", ".join(f'"{host}"' for host in ["example.com", *hosts])
+    web.gateway.catalog.write("crm", CRM.replace('urls = ["example.com"]', f"urls = [{listed}]"))
+    answer = await web.get(await web.link())
+    assert "<code>host8.example.org</code> and 3 more, and nothing else." in answer.text
+    assert [answer.text.count(f"<code>{host}</code>") for host in (hosts[8], hosts[9], hosts[11])] == [2, 1, 1]
+
+
 async def test_reconnecting_shows_the_connection_and_what_was_filled_in_before(web):
     await connected(web, await web.link(id="crm-mine"), GOOD)
     text = (await web.get(await web.link(id="crm-mine"))).text
