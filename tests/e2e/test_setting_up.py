@@ -96,6 +96,16 @@ def test_the_tester_says_while_one_types_whether_a_url_would_be_allowed(house, b
         assert "is not in the allowed URLs." in page.inner_text("#checked")
         page.fill("#allow-urls-0", house.upstream.http)
         page.wait_for_selector("#checked.good")
+        page.fill("#allow-urls-0", "https://*.example.org/v1")
+        page.wait_for_selector("#allow-urls-0-words:has-text('the subdomains of example.org, at /v1 and below it')")
+        page.press("#check-url", "Enter")
+        page.wait_for_url("**#checked")
+        assert "is not in the allowed URLs." in page.inner_text("#checked"), "Enter presses the button beside it"
+        assert page.evaluate("document.activeElement.id") == "checked"
+        page.press("#connection-label", "Enter")
+        page.wait_for_url("**#step-label")
+        page.fill("#auth-client_secret-secret", "typed-and-not-sent")
+        watched.posted.clear()
         page.fill("#check-url", "")
         page.wait_for_selector("#checked:not(.good):not(.bad)", state="attached")
         assert not [one for one in watched.posted if "typed-and-not-sent" in one]

@@ -754,6 +754,12 @@ async def test_the_tester_asks_for_the_same(admin):
         "POST", "/apps/crm/allowed", data=form.filled({"check.url": "https://x.test/", "allow.urls.0": "co.uk"})
     )
     assert answer.json["words"] == "One of the entries above is not right yet; mend it first."
+    assert "public suffix" in answer.json["covers"]["allow.urls.0"]
+    answer = await admin.request("POST", "/apps/crm/allowed", data=form.filled({"allow.urls.1": "*.example.org"}))
+    assert (answer.json["allowed"], answer.json["covers"]["allow.urls.1"]) == (
+        None,
+        "https to the subdomains of example.org",
+    )
     assert file_of(admin, "crm").count("co.uk") == 0
 
 

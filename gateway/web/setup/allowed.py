@@ -2,12 +2,13 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from aiohttp import web
 
 from gateway.admin.answers import json_response
 from gateway.authoring import form
+from gateway.authoring.rows import rows_of
 from gateway.authoring.suggest import entries_for, is_elsewhere
 from gateway.authoring.words import Coverage, covers
 from gateway.policy.checks.examples import decide
@@ -45,9 +46,13 @@ async def check(request: web.Request) -> web.StreamResponse:
     }
     sheet = Sheet(app=request.match_info["app"], base=posted.get("base", ""), is_new=False, values=values)
     verdict = judge(sheet, posted.get("check.url", ""), posted.get("check.method", ""))
-    if verdict is None:
-        return json_response({"allowed": None, "words": "", "hint": ""})
-    return json_response({"allowed": verdict.allowed, "words": verdict.words, "hint": verdict.hint})
+    covered = {
+        f"{table}.{number}": _said(row.get("", ""), deny=table == "allow.deny")
+        for table in ("allow.urls", "allow.deny")
+        for number, row in enumerate(rows_of(sheet.values, table))
+    }
+    said = {"allowed": None, "words": "", "hint": ""} if verdict is None else asdict(verdict)
+    return json_response({name: said[name] for name in ("allowed", "words", "hint")} | {"covers": covered})
 
 
 def judge(sheet: Sheet, url: str, method: str) -> Verdict | None:
@@ -83,6 +88,11 @@ def _draft(sheet: Sheet) -> Draft | None:
         return Draft.of(tomllib.loads(form.apply(sheet.base, sheet.wanted)))
     except form.Unreadable:
         return None
+
+
+def _said(entry: str, *, deny: bool) -> str:
+    """Say what an entry covers, or what is wrong with it; of an empty one nothing."""
+    return (covers(entry, deny=deny).wrong or in_words(entry, deny=deny)) if entry else ""
 
 
 def in_words(entry: str, *, deny: bool = False) -> str:
