@@ -49,7 +49,8 @@ def greeting(now: "Running") -> list[str]:
     directory = settings.policies_dir
     if app is None:
         lines.append(
-            f"1. Describe an app: {directory}/<app>.toml (check it with: gateway check), then: gateway connect <app>"
+            f"1. Set up an app:         {now.web_url}/apps/new (or write {directory}/<app>.toml), "
+            "then: gateway connect <app>"
         )
         app = "<app>"
     else:
