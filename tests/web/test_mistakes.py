@@ -349,7 +349,7 @@ async def test_a_preview_with_a_connection_shows_its_request_with_the_secrets_ma
     assert f"POST {at.provider.url}/api/users?page=2&api_key=*** Authorization: Bearer ***" in words
     assert 'Content-Type: application/json { "a": 1 }' in words
     typed["preview.url"] = "https://elsewhere.example/"
-    assert "This would not leave https://elsewhere.example/ is not in the allowed URLs." in said(
+    assert "This would not leave. https://elsewhere.example/ is not in the allowed URLs." in said(
         await press_with(at.web, shown, "preview", typed)
     )
     typed["preview.connection"] = "nothing"

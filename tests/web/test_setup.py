@@ -819,6 +819,18 @@ async def test_a_preview_shows_the_request_as_it_is_written(admin):
     assert "mine" not in shown
 
 
+async def test_a_preview_without_a_connection_shows_nothing_that_would_not_leave(admin):
+    page = await admin.get("/apps/crm")
+    answer = await press(admin, page, "preview", preview__url="https://evil.test/users")
+    assert "This would not leave." in answer.text
+    assert "https://evil.test/users is not in the allowed URLs." in answer.text
+    assert "Bearer {{ api_key }}" not in answer.text.split('id="previewed"')[1].partition("</section>")[0]
+    answer = await press(admin, page, "preview", preview__url="http://api.example.com/v1/users")
+    assert "GET https://api.example.com/v1/users" in answer.text, "sent as https, as the proxy does"
+    answer = await press(admin, page, "preview", preview__url="https://{{ region }}.example.com/users")
+    assert "GET https://{{ region }}.example.com/users" in answer.text
+
+
 async def test_many_forms_at_once_are_read_one_by_one(admin):
     page = await admin.get("/apps/login")
     answers = await asyncio.gather(*(press(admin, page, "check", name=f"N{number}") for number in range(5)))

@@ -4,6 +4,7 @@ With a connection it is that connection's own request; without one the values st
 """
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +14,19 @@ from aiohttp import web
 
 from gateway.admin.dispatch import SERVICES
 from gateway.errors import GatewayError, Refusal, StoreError
+from gateway.policy.checks.examples import decide
+from gateway.policy.draft import Draft
 from gateway.policy.inject import header_values
+from gateway.policy.match import Allowed, Denied
 from gateway.policy.model import Policy, Script
 from gateway.web.session import Session
 from gateway.web.setup.attempt import shown_again
 from gateway.web.setup.page import render
-from gateway.web.setup.sheet import Sheet, read
+from gateway.web.setup.sheet import Read, Sheet, read
 from gateway.web.text import plain
 
 NOT_RIGHT = 422
+_FIELD = "{{"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +50,7 @@ async def preview(request: web.Request, session: Session, sheet: Sheet) -> web.S
     if connection:
         shown = await _of_connection(request, sheet, found.policy, method, url)
     else:
-        shown = _written(found.policy, method, _whole(url, found.policy.base_url), _sent(sheet))
+        shown = _without_connection(found, found.policy, method, _whole(url, found.policy.base_url), _sent(sheet))
     return await render(request, sheet, session=session, preview=shown, tried=again)
 
 
@@ -64,6 +69,19 @@ async def _of_connection(request: web.Request, sheet: Sheet, policy: Policy, met
         return Preview(refusal=answer["reason"], hint=answer["hint"] or "")
     added = answer["inject"]
     return Preview(text=_wire(f"{method} {_with_query(answer['upstream_url'], added['query'])}", added, _sent(sheet)))
+
+
+def _without_connection(found: Read, policy: Policy, method: str, url: str, sent: Any) -> Preview:
+    """Return the request with its values as they are written, where the policy lets it leave."""
+    if not url or _FIELD in url:
+        return _written(policy, method, url, sent)  # where it goes is open until somebody fills that in
+    draft = Draft.of(tomllib.loads(found.text))
+    match decide(draft, policy.allow, method, url):
+        case Denied(reason=reason, hint=hint):
+            return Preview(refusal=reason, hint=hint or "")
+        case Allowed(target=target):
+            whole = f"{target.origin}{target.path}" + ("" if target.query is None else f"?{target.query}")
+            return _written(policy, method, whole, sent)
 
 
 def _written(policy: Policy, method: str, url: str, sent: Any) -> Preview:
