@@ -30,6 +30,8 @@ from gateway.vault.timing import renew_at
 
 CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)  # a Basic user name, a path segment
 DIRECT = (Grant.CLIENT_CREDENTIALS, Grant.PASSWORD, Grant.API_KEY, Grant.BASIC, Grant.NONE)
+_FILLED_IN = "Check what was filled in."
+_SET_UP = "Whoever set the app up should compare its test API with the service's documentation."
 TRIES = 3  # of the write, where two people connect the same account at once
 
 
@@ -141,7 +143,7 @@ class Connecting:
         context = credentials.context(policy, fields, draft_id)
         result = await run_test(app, policy, context, egress=self._egress, secrets=credentials.all_secrets)
         if not result.ok:
-            hint = "Nothing was connected. Check what was filled in."
+            hint = "Nothing was connected. " + (_FILLED_IN if policy.fields else _SET_UP)
             raise ClientError(Refusal(code="invalid", detail=result.message, hint=hint))
         credentials = replace(credentials, test=result.data)
         context = credentials.context(policy, fields, draft_id)

@@ -24,6 +24,7 @@ Connecting, for whoever has a link
     link        what stands behind its URL, and one try to connect with it
     login       from leaving for a provider's login to coming back
     callback    where providers send people back to
+    advice      what to do about a token endpoint's refusal
 
 What an administrator looks at
     dashboard, chart    what needs a person and what happens; charts as numbers

@@ -20,6 +20,7 @@ from gateway.policy.fields import validate_fields
 from gateway.policy.model import Field, Policy
 from gateway.vault import Connected
 from gateway.web import login
+from gateway.web.advice import for_the_admin, for_the_visitor, word_in
 from gateway.web.forms import read_form
 from gateway.web.link import ACTOR, Opened, attempt, open_link, sorted_out
 from gateway.web.render import SESSIONS, page, see_other
@@ -172,10 +173,20 @@ async def _form(
         ],
         errors=errors,
         problem=problem,
+        advice="" if problem is None else _advice(request, problem),
         prefix=PREFIX,
         again=found.standing,
         **how,
     )
+
+
+def _advice(request: web.Request, problem: Refusal) -> str:
+    """Say what to do about a provider's refusal: to whoever set the app up how, to everybody else who can."""
+    word = word_in(problem.detail)
+    if word is None or problem.hint:
+        return ""
+    session = request.app[SESSIONS].read(request)
+    return for_the_admin(word) if session is not None and session.admin else for_the_visitor(word)
 
 
 def _asker(created_by: str) -> str:

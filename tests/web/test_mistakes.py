@@ -10,7 +10,7 @@ from aiohttp import web as aiohttp_web
 from gateway.errors import Refusal, UpstreamError
 from tests.web.browser import House, house
 from tests.web.filling import press, press_with, sheet_of, sign_in
-from tests.web.harness import Answer, form_token
+from tests.web.harness import ADMIN, Answer, form_token
 from tests.web.provider import APPS, CODE
 
 KEY = "key-of-ann-1234567"
@@ -71,6 +71,36 @@ async def test_the_client_secret_is_a_wrong_one(at):
     assert "Client authentication failed." in words
     assert "doesn't know the client ID, or its secret is another one. Type both again" in words
     assert not [one for one in at.web.seen if "wrong-secret-7" in one]
+
+
+async def test_a_wrong_client_secret_is_met_by_a_visitor_who_cant_mend_it_and_by_whoever_can(at):
+    at.provider.answer = refusing(401, error="invalid_client", error_description="Client authentication failed.")
+    async with at.browser() as browser:
+        link = await at.link("code")
+        asked = await browser.leave(link)
+        words = said(await browser.come_back("code", code=CODE, state=asked["state"]))
+        assert "Tell this to whoever sent you the link: the app's set-up has to be mended" in words
+        assert "Type both again" not in words
+        signing_in = form_token(await browser.get("/sign-in"))
+        await browser.post("/sign-in", {"form_token": signing_in, "token": ADMIN})
+        asked = await browser.leave(link)
+        words = said(await browser.come_back("code", code=CODE, state=asked["state"]))
+    assert "doesn't know the client ID, or its secret is another one. Type both again" in words
+    assert "Back to the set-up of Example CRM" in words
+
+
+async def test_a_wrong_test_url_is_not_the_fault_of_what_was_filled_in_where_nothing_is(at):
+    at.provider.me = (404, {})
+    policy = APPS["code"].format(url=at.provider.url)
+    bare = policy.replace('params = { region = "{{ region }}" }\n', "")
+    bare = bare[: bare.index("[[fields]]")] + bare[bare.index("[auth]") :]
+    nobodys = "Whoever set the app up should compare its test API with the service's documentation."
+    for given, words in ((policy, "Check what was filled in."), (bare, nobodys)):
+        at.gateway.catalog.write("code", given)
+        async with at.browser() as browser:
+            asked = await browser.leave(await at.link("code"))
+            answer = await browser.come_back("code", code=CODE, state=asked["state"])
+        assert f"The test call answered 404 (expected 200). Nothing was connected. {words}" in said(answer)
 
 
 async def test_the_connection_has_no_refresh_token_for_want_of_a_scope(at):

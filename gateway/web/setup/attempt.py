@@ -21,6 +21,7 @@ from gateway.policy.model import Policy
 from gateway.secret import MASK, Secret
 from gateway.vault import TestResult
 from gateway.web.admin import ACTOR
+from gateway.web.advice import for_the_admin, word_in
 from gateway.web.session import Session
 from gateway.web.setup.edits import path_of
 from gateway.web.setup.page import render
@@ -176,12 +177,8 @@ def _hint(result: TestResult) -> str:
 
 
 def _hint_of_token(refusal: Refusal) -> str:
-    """Say how to mend what the token endpoint refused, by its own words for it (RFC 6749 §5.2)."""
-    if refusal.code != "refresh_failed":
-        return ""
-    known = ("invalid_client", "invalid_scope", "invalid_grant", "unsupported_grant_type", "unauthorized_client")
-    named = next((one for one in known if one in refusal.detail), None)
-    return plain(f"setup.try.token.{named or 'other'}")
+    """Say how to mend what the token endpoint refused."""
+    return for_the_admin(word_in(refusal.detail)) if refusal.code == "refresh_failed" else ""
 
 
 async def _hint_of_renewal(services: Services, connection: str | None, result: TestResult) -> str:
