@@ -138,8 +138,8 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def _needs(services: Services, names: Mapping[str, str]) -> list[Need]:
     attention = services.store.attention
     found = [
-        Need(kind="policy", name=file, app=file.removesuffix(".toml"), app_name=file, reason=message)
-        for file, message in {finding.file: finding.message for finding in services.catalog.findings}.items()
+        Need(kind="policy", name=file, app=file.removesuffix(".toml"), app_name=file, reason=reason)
+        for file, reason in {one.file: f"{one.path} {one.message}".strip() for one in services.catalog.findings}.items()
     ][:SHOWN]
     found += [_need("sign_in", row, row.updated_at, names) for row in await attention.to_reauthorize(SHOWN)]
     found += [_need("retrying", row, row.retry_at, names) for row in await attention.retrying(SHOWN)]

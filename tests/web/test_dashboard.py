@@ -100,14 +100,14 @@ async def test_what_needs_a_person_is_said_with_its_reason_and_what_mends_it(web
                 detail={"ok": ok, "status": status},
             )
         )
-    web.gateway.catalog.path("broken").write_text("name = 5")
+    web.gateway.catalog.path("broken").write_text("name = ")
     web.gateway.catalog.load()
     text = await shown(web)
     words = said(text)
     assert "Ann needs a sign-in crm-ann · Example CRM · 2 hours ago Token was revoked Reconnect" in words
     assert "crm-bob refresh fails crm-bob · Example CRM · tried again in 10 minutes id.test was not there Look" in words
     assert "Eve test failed crm-eve · Example CRM · 1 minute ago The test API answered 403. Look" in words
-    assert "broken.toml isn't right" in words.replace("&#39;", "'")
+    assert "broken.toml isn't right line 1 is not TOML" in words.replace("&#39;", "'"), "with where it is"
     for path in ("/connections/crm-bob", "/connections/crm-eve", "/apps/broken"):
         assert f'href="{path}"' in text
     assert "Nothing needs you" not in text
