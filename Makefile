@@ -27,8 +27,10 @@ help:
 demo: $(VENV)/.run
 	@$(BIN)/gateway demo
 
+# One more at a time than there are processors, since many wait for a clock or a browser; four at most.
+AT_ONCE := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 3 ] && echo $$((n + 1)) || echo 4)
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadfile $(PYTEST)
 
 # New examples each time, and a thousand times as many as `make test` tries.
 fuzz: $(VENV)/.test

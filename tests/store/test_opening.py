@@ -289,7 +289,7 @@ async def test_a_store_that_becomes_full_says_so_and_goes_on_when_there_is_room_
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(StoreError) as caught:
         await sqlite_store.connections.insert(a_connection(credentials=bytes(100_000)))
-    assert str(caught.value) == "The store is on a full disk."
+    assert caught.value.refusal.detail == "The store is on a full disk."
     assert caught.value.refusal.code == "overloaded"
     await sqlite_store.connections.insert(a_connection(credentials=b"small"))
     assert await sqlite_store.connections.count() == 1
