@@ -1,6 +1,5 @@
 """What every test has: the source tree on the path, and properties that hang on neither chance nor a busy machine."""
 
-import gc
 import os
 import sys
 from pathlib import Path
@@ -17,9 +16,3 @@ settings.register_profile(
 )
 settings.register_profile("deep", deadline=None, max_examples=100_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
-
-
-def pytest_collection_finish() -> None:
-    """Take what was collected out of the garbage collector's rounds: thousands of tests that live until the end."""
-    gc.collect()
-    gc.freeze()
