@@ -17,7 +17,7 @@ _FLOWS = {
     "password": Grant.PASSWORD,
     "implicit": Grant.IMPLICIT,
 }
-_LIKELIEST = (
+LIKELIEST = (
     Grant.AUTHORIZATION_CODE,
     Grant.CLIENT_CREDENTIALS,
     Grant.API_KEY,
@@ -25,6 +25,7 @@ _LIKELIEST = (
     Grant.PASSWORD,
     Grant.IMPLICIT,
 )
+"""The ways of signing in, in the order in which they are to be chosen where a service has several."""
 _MOST = 50  # schemes
 _MOST_FLOWS = 10  # of a scheme; OpenAPI knows four
 _MOST_ASKED = 50  # schemes that are asked for together
@@ -69,7 +70,7 @@ def required(operation: Table) -> dict[str, list[str]]:
 
 
 def _rank(scheme: Scheme, asked: dict[str, list[str]]) -> tuple[bool, bool, int]:
-    order = _LIKELIEST.index(scheme.grant) if scheme.grant else len(_LIKELIEST)
+    order = LIKELIEST.index(scheme.grant) if scheme.grant else len(LIKELIEST)
     return scheme.grant is None, scheme.key not in asked, order
 
 

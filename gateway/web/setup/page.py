@@ -14,6 +14,7 @@ from gateway.authoring import form
 from gateway.authoring.names import CREDENTIALS, LISTS, begins
 from gateway.authoring.place import name_of
 from gateway.authoring.rows import ALL, rows_of
+from gateway.authoring.schemes import LIKELIEST
 from gateway.authoring.steps import APP, Step, steps
 from gateway.authoring.suggest import entries_for, is_elsewhere
 from gateway.policy.checks.inject import SECRET_NAME
@@ -169,16 +170,7 @@ def render_text(
 
 def grants() -> list[tuple[str, str]]:
     """Return the ways of signing in, the likeliest first: each with its name."""
-    order = (
-        Grant.AUTHORIZATION_CODE,
-        Grant.CLIENT_CREDENTIALS,
-        Grant.API_KEY,
-        Grant.BASIC,
-        Grant.PASSWORD,
-        Grant.IMPLICIT,
-        Grant.NONE,
-    )
-    return [(str(one), plain(f"grant.{one}")) for one in order]
+    return [(str(one), plain(f"grant.{one}")) for one in (*LIKELIEST, Grant.NONE)]
 
 
 def placed(sheet: Sheet, found: Read) -> tuple[dict[str, list[str]], list[Finding]]:
