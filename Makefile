@@ -29,8 +29,11 @@ demo: $(VENV)/.run
 
 # One more at a time than there are processors, since many wait for a clock or a browser; four at most.
 AT_ONCE := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 3 ] && echo $$((n + 1)) || echo 4)
+# What is compiled once is kept, whatever the surroundings say: the tests start a hundred programs of ours. The files come
+# in the order of tests/conftest.py, which begins with the longest.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadfile --no-loadscope-reorder $(PYTEST)
 
 # New examples each time, and a thousand times as many as `make test` tries.
 fuzz: $(VENV)/.test

@@ -32,7 +32,7 @@ from gateway.web import (
 )
 from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
-from gateway.web.render import PAGES, SESSIONS, Pages, render_refusal
+from gateway.web.render import SESSIONS, render_refusal
 from gateway.web.session import Sessions
 from gateway.web.setup import allowed, change, keeping, new, save
 from gateway.web.static import PREFIX as PREFIX_OF_FILES
@@ -55,7 +55,6 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app[SERVICES], app[TOKEN], app[ORIGIN] = services, token, origin
     app[SESSIONS] = Sessions(token, seed=seed, clock=services.clock, secure=secure)
     app[ENDED] = Ended(services.store.meta, services.clock)
-    app[PAGES] = Pages()
     app[CONTENT_SECONDS] = bounds.content
     app[ATTEMPTS] = Attempts(services.clock)
     app[connect.TRIES] = Attempts(services.clock, group=str)

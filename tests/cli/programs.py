@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +27,7 @@ class Done:
 def surroundings() -> dict[str, str]:
     """The environment without proxies and settings of whoever runs the tests."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_") and "proxy" not in k.lower()}
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled already
-    return kept | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir(), "gateway-tests"))}
+    return kept | {"PYTHONPATH": str(ROOT)}
 
 
 def program(

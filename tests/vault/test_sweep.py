@@ -89,11 +89,11 @@ async def test_a_provider_that_is_away_is_asked_again_with_longer_and_longer_pau
         await upkeep.catch_up()
         if calls(house) > before:
             asked.append(now)
-        now = house.clock.now = now + 0.5
+        now = house.clock.now = now + (0.5 if now < start + 60 else 2)
     pauses = [later - earlier for earlier, later in pairwise(asked)]
     assert 9 <= len(asked) <= 13, pauses
     for pause, longest in zip(pauses, (2, 4, 8, 16, 32, 64, 128, 256, 300, 300), strict=False):
-        assert 0.75 * longest <= pause <= longest + 0.5
+        assert 0.75 * longest <= pause <= longest + 2
     house.provider.scripted = []
     house.clock.now += 300
     await upkeep.catch_up()
