@@ -29,6 +29,7 @@ _DETAILS = {
     411: "The request needs a Content-Length.",
     417: "The expectation of the request can't be met.",
 }
+_ADDRESSES = "Check the address. The pages begin at /, and /api/v1/openapi.json lists those of the API."
 
 
 def json_response(data: Any, *, status: int = 200, content_type: str = "application/json") -> web.Response:
@@ -116,7 +117,11 @@ def _of_http(error: web.HTTPException) -> Refusal:
         case web.HTTPRequestEntityTooLarge():
             return _too_large()
         case web.HTTPNotFound():
-            return Refusal(code="not_found", detail=_DETAILS[404])
+            return Refusal(
+                code="not_found",
+                detail=_DETAILS[404],
+                hint="Check the address: pages begin at /, the API at /api/v1/openapi.json.",
+            )
         case _:
             detail = _DETAILS.get(error.status, _DETAILS[400])
             return Refusal(code="request_rejected", status=error.status, detail=detail)

@@ -1,12 +1,14 @@
 """An entry of either log in words: the parts of its row, which a page and the tail show alike."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from gateway.errors import PROBLEMS
 from gateway.store.rows import EventRow, RequestRow
 from gateway.web.logs import Entry
 from gateway.web.text import has, plain
-from gateway.web.times import clock, machine, second, span
+from gateway.web.times import clock, machine, moment, second, span
 
 PARTS = (
     *("href", "at", "moment", "clock", "tone", "status", "method", "what", "took"),
@@ -19,6 +21,8 @@ _TONES = {
     "token.refresh_recovered": "good",
     "connection.needs_reauthorization": "bad",
     "connection.revocation_failed": "warn",
+    "connection.revocation_given_up": "bad",
+    "connection.test_failed": "bad",
     "token.refresh_failed": "warn",
     "webhook.given_up": "warn",
 }
@@ -40,9 +44,36 @@ def parts(entry: Entry, now: float) -> dict[str, str]:
 
 def event_words(entry: EventRow) -> str:
     """Return what happened, as a sentence; one that has no words yet by its kind."""
-    kind = "connection.test_failed" if _is_failed_test(entry) else entry.kind
-    key = f"event.{kind}"
-    return plain(key) if has(key) else kind
+    key = f"event.{kind_of(entry)}"
+    return plain(key) if has(key) else entry.kind
+
+
+def kind_of(entry: EventRow) -> str:
+    """Return the kind, told apart where one kind says two things."""
+    match entry.kind, entry.detail:
+        case "connection.tested", {"ok": True}:
+            return entry.kind
+        case "connection.tested", _:
+            return "connection.test_failed"
+        case "connection.revocation_failed", {"given_up": True}:
+            return "connection.revocation_given_up"
+    return entry.kind
+
+
+def readable(name: str, value: Any) -> str:
+    """Return a value of the detail as text; times, which the trail keeps as seconds since the epoch, as moments."""
+    match value:
+        case None:
+            return plain("history.nothing")
+        case bool():
+            return plain("history.yes" if value else "history.no")
+        case int() | float() if name.endswith("_at"):
+            return moment(value)
+        case Mapping():
+            return ", ".join(f"{key} {readable(key, item)}" for key, item in value.items())
+        case list() | tuple():
+            return ", ".join(readable(name, item) for item in value)
+    return str(value)
 
 
 def actor_words(actor: str) -> str:
@@ -98,12 +129,8 @@ def _of_request(entry: RequestRow) -> dict[str, str]:
 def _of_event(entry: EventRow) -> dict[str, str]:
     return {
         "href": f"/activity/events/{entry.id}",
-        "tone": "bad" if _is_failed_test(entry) else _TONES.get(entry.kind, "plain"),
+        "tone": _TONES.get(kind_of(entry), "plain"),
         "status": plain("activity.event"),
         "what": event_words(entry),
         "actor": actor_words(entry.actor),
     }
-
-
-def _is_failed_test(entry: EventRow) -> bool:
-    return entry.kind == "connection.tested" and not entry.detail.get("ok")

@@ -4,9 +4,7 @@ The log has no query, header or body. So what an allowed request was given is wh
 so, and it says where the policy has changed its mind.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
@@ -15,10 +13,10 @@ from gateway.admin.services import Services
 from gateway.errors import ClientError, GatewayError, PolicyError, Refusal
 from gateway.store.rows import EventRow, RequestRow
 from gateway.web.admin import for_admins
-from gateway.web.entries import actor_words, code_words, entrance_words, event_words, parts, status_words
+from gateway.web.entries import actor_words, code_words, entrance_words, event_words, parts, readable, status_words
 from gateway.web.render import page
 from gateway.web.text import has, plain
-from gateway.web.times import moment, second
+from gateway.web.times import second
 
 CALLER_GONE = "caller_gone"
 """The log's code, beside those of `errors.PROBLEMS`, for a request whose caller left."""
@@ -99,23 +97,6 @@ async def explain(services: Services, row: RequestRow) -> Explained:
             for name, value in values.items()
         ),
     )
-
-
-def readable(name: str, value: Any) -> str:
-    """Return a value of an event's detail as people read it."""
-    match value:
-        case bool():
-            return plain("explained.yes" if value else "explained.no")
-        case int() | float() if name.endswith("_at"):
-            return moment(value)
-        case list():
-            return ", ".join(str(item) for item in value)
-        case Mapping():
-            return ", ".join(f"{key}: {item}" for key, item in value.items())
-        case None:
-            return plain("explained.nothing")
-        case _:
-            return str(value)
 
 
 async def _links(services: Services, row: RequestRow | EventRow) -> dict[str, str]:

@@ -298,8 +298,8 @@ async def test_an_event_is_shown_with_its_detail(real):
         "ok": "yes",
         "connections": "a, b",
         "expires_at": "2027-01-15 08:00 UTC",
-        "status": "nothing",
-        "more": "x: 1",
+        "status": "none",
+        "more": "x 1",
         "n": "3",
     }.items():
         assert f"<dt><code>{name}</code></dt><dd>{said}</dd>" in text
