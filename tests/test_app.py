@@ -20,7 +20,7 @@ import pytest
 from gateway.app import open_gateway
 from gateway.app.chores import hear_of_changes, row_of
 from gateway.app.master import create_master_file, read_master_key
-from gateway.app.serving import require_free
+from gateway.app.sockets import require_free
 from gateway.app.workers import without_settings
 from gateway.errors import StartError
 from gateway.proxy.access_log import Entry
@@ -352,7 +352,7 @@ def _status_of(port: int, token: str, *, until: int) -> int:
     head = f"GET http://a.invalid/ HTTP/1.1\r\nHost: a.invalid\r\nProxy-Authorization: Basic {tag}\r\n\r\n".encode()
     end, status = time.monotonic() + 10, 0
     while status != until and time.monotonic() < end:
-        with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 3) as connection:
+        with suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), 10) as connection:
             connection.sendall(head)
             status = int(connection.recv(64).split()[1])
     return status

@@ -26,7 +26,7 @@ from gateway.proxy.content import Content
 from gateway.proxy.entrances import Tunnel, route_request
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import LARGE, send
-from gateway.proxy.tunnel import Joined, open_tunnel
+from gateway.proxy.tunnel import PARTING, Joined, open_tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class CallerConnection(asyncio.Protocol):
             self._exchange.caller_resumed()
         elif self._waiting and not self._closing:
             self._next()
+        elif self._listener.draining:
+            self.drain()
 
     # What the parser tells it.
 
@@ -341,11 +343,22 @@ class CallerConnection(asyncio.Protocol):
             self._halt(Refusal(code="request_timeout", detail=detail))
 
     def drain(self) -> None:
-        """Close now if idle, else after the exchange that runs."""
-        if self._joined is not None or (self._exchange is None and not self._waiting):
-            self.close()
+        """Close after the exchange that runs. Where none does, after some silence: most often there was enough of it.
+
+        A request may be on its way, on a connection that is new or in use; its answer says that it is the last one.
+        """
+        if self._joined is not None:
+            self.close()  # it has no end of its own
+        elif self._is_idle():
+            patience = self._timeouts.request_header if self._head is None else self._timeouts.idle
+            self.deadline = min(self.deadline, self.deadline - patience + PARTING)
 
     # Inside.
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is under way: no request, no part of one, no answer that is still being taken."""
+        under_way = self._exchange is not None or self._waiting or self._header_bytes
+        return not (under_way or self.write_paused or self._halted)
 
     def _begin(self, head: RequestHead, content: Content | None) -> None:
         if head.method == "CONNECT":

@@ -2,15 +2,15 @@
 
 import asyncio
 import re
-import socket
 
 import aiohttp
 import pytest
 
+from gateway.app.sockets import bound
 from gateway.errors import Refusal, StartError, StoreError
 from gateway.keyring import Keyring, create_data_key
 from gateway.secret import Secret
-from gateway.settings import Settings
+from gateway.settings import Listen, Settings
 from gateway.web.health import check_ready
 from gateway.web.server import WebServer
 from tests.web.harness import ADMIN
@@ -118,14 +118,13 @@ async def test_no_page_loads_or_runs_anything_that_the_policy_would_stop(web):
 
 
 async def test_a_port_in_use_is_one_clear_line(web):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+    with bound(Listen("127.0.0.1", 0))[0] as ours, bound(Listen(*ours.getsockname()))[0] as taken:
         taken.listen()
-        port = taken.getsockname()[1]
+        port = ours.getsockname()[1]
         web.gateway.settings = Settings(web={"listen": f"127.0.0.1:{port}"})
         server = WebServer(web.gateway, token=Secret(ADMIN))
         with pytest.raises(StartError, match=f"can't have 127.0.0.1:{port}"):
-            await server.start()
+            await server.start([ours])
     assert server.addresses == ()
 
 
