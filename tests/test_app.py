@@ -228,22 +228,6 @@ def test_a_server_hears_of_policies_by_a_signal_and_of_clients_by_itself(tmp_pat
     assert {403, 407} <= stored
 
 
-def test_several_workers_share_the_port_and_a_dead_one_comes_back(tmp_path: Path) -> None:
-    with serving(tmp_path, {"GATEWAY_WORKERS": "2"}) as server:
-        crew = _children(server.process.pid)
-        assert len(crew) == 2
-        os.kill(crew[0], signal.SIGKILL)
-        server.until("worker.died")
-        end = time.monotonic() + 15
-        while len(_children(server.process.pid)) < 2 and time.monotonic() < end:
-            time.sleep(0.05)
-        assert len(set(_children(server.process.pid)) - {crew[0]}) == 2
-        assert _status_of(server.proxy, "none", until=407) == 407
-        left = _children(server.process.pid)
-        assert server.stop() == 0
-    assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
-
-
 def test_a_key_command_is_run_once_for_a_server_and_its_workers(tmp_path: Path) -> None:
     """A key management service is asked once, whatever the number of workers, and when one is started anew."""
     command = tmp_path / "key-command"

@@ -225,6 +225,7 @@ def _checked(name: str, number: int) -> socket.socket:
         what = "is a connection"
     else:
         return one
+    one.close()
     hint = "In its .socket unit, write ListenStream= with an address and a port, and Accept=no."
     raise StartError(Refusal(code="internal", detail=f"The socket {name!r} that was handed over {what}.", hint=hint))
 

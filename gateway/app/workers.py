@@ -152,6 +152,7 @@ class Worker:
                 await asyncio.sleep(pause)
             with suppress(StartError):
                 await self.start()
+                log.info("worker.serves", worker=self._number)
 
     async def _until_it_ends(self) -> int:
         """Hear what it has counted; return its status once it has ended, by itself or because it hung."""
