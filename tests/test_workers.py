@@ -16,10 +16,11 @@ import pytest
 import trustme
 
 from gateway.app import workers as module
+from gateway.app.sockets import bound
 from gateway.app.workers import Worker
 from gateway.errors import StartError
 from gateway.metrics import Metrics
-from gateway.settings import Settings
+from gateway.settings import Listen, Settings
 from tests.cli.programs import Server, serving
 
 REQUEST = b"GET http://a.invalid/ HTTP/1.1\r\nHost: a.invalid\r\n\r\n"
@@ -129,12 +130,14 @@ def connects(server: Server) -> bool:
 # One worker, played by a shell.
 
 
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> Worker:
+def worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, hands: list[list[socket.socket]] | None = None
+) -> Worker:
     program = tmp_path / "worker"
     program.write_text(f"#!/bin/sh\nread settings; read key\n{script}\n")
     program.chmod(0o700)
     monkeypatch.setattr(module.sys, "executable", str(program))
-    return Worker(0, [[]], Settings(timeouts={"shutdown": "10ms"}), Metrics(), bytes(32))
+    return Worker(0, hands or [[]], Settings(timeouts={"shutdown": "10ms"}), Metrics(), bytes(32))
 
 
 async def test_a_worker_that_says_nothing_any_more_is_killed_and_another_is_started(
@@ -156,18 +159,52 @@ async def test_a_worker_that_says_nothing_any_more_is_killed_and_another_is_star
     assert "worker.hung" in capfd.readouterr().out
 
 
+async def test_who_would_wait_long_for_a_worker_is_not_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is not listened on while its start takes long, and is when it serves."""
+    monkeypatch.setattr(module, "WAITING_MOST", 0.1)
+    again, go_on = tmp_path / "again", tmp_path / "go on"
+    first = f"[ -e '{again}' ] || {{ touch '{again}'; echo ready; exit; }}"
+    second = f"until [ -e '{go_on}' ]; do sleep 0.02; done; echo ready; while :; do echo; sleep 0.02; done"
+    ours, other = bound(Listen("127.0.0.1", 0), sharing=2)
+    ours.listen()  # which the worker would do
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(ours.getsockname(), 5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    one = worker(tmp_path, monkeypatch, f"{first}\n{second}", [[ours], [other]])
+    with ours, other:
+        await one.start()
+        keeping = asyncio.create_task(one.keep())
+        assert answers()
+        async with asyncio.timeout(10):
+            while answers():  # noqa: ASYNC110 - the kernel has no event for that
+                await asyncio.sleep(0.01)
+            go_on.touch()
+            while not answers():  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await one.stop()
+
+
 async def test_a_worker_that_ends_slowly_is_waited_for_while_it_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have a rotated token in its hands, which nobody else has; one that hangs is killed."""
-    monkeypatch.setattr(module, "SILENCE", 0.1)
     done = tmp_path / "done"
-    ending = f"for i in 1 2 3 4 5 6 7 8 9 10; do echo; sleep 0.05; done; touch {done}; exit 0"
+    ending = f"for i in 1 2 3 4 5 6 7 8 9; do echo; sleep 0.25; done; touch {done}; exit 0"
     alive = "while :; do echo; sleep 0.02; done"
-    for script, written in (
-        (f"trap '{ending}' TERM; echo ready; {alive}", True),
-        ("trap '' TERM; echo ready; exec sleep 1000", False),
+    for script, silence, written in (
+        (f"trap '{ending}' TERM; echo ready; {alive}", 1.0, True),
+        ("trap '' TERM; echo ready; exec sleep 1000", 0.1, False),
     ):
+        monkeypatch.setattr(module, "SILENCE", silence)
         one = worker(tmp_path, monkeypatch, script)
         await one.start()
         await one.stop()

@@ -32,7 +32,8 @@ async def hand_over(sockets: Sockets, environ: Mapping[str, str] = os.environ) -
         os.close(writing)
     serves = False
     try:
-        serves = await asyncio.wait_for(_has_said_something(reading), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            serves = await _has_said_something(reading)
     except TimeoutError:
         raise _failed(f"it did not serve within {PATIENCE:g} s") from None
     finally:

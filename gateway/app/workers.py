@@ -25,12 +25,15 @@ from gateway.app.sockets import dealt, park
 from gateway.app.tasks import tasks
 from gateway.errors import Refusal, StartError
 from gateway.metrics import Metrics
+from gateway.proxy.server import BACKLOG
 from gateway.settings import PREFIX, Settings
 
 READY, ALIVE = b"ready\n", b"\n"
 START_SECONDS = 30.0
 PAUSE_FIRST, PAUSE_MOST = 0.2, 10.0
 """Seconds before a worker is started again whose predecessor failed soon, too; one that lived longer begins anew."""
+WAITING_MOST = 5.0
+"""Seconds that new connections wait for a worker that is started again; then the others get them."""
 SILENCE = 15.0
 """Seconds without a word, twice in a row, of a worker that hangs: not once, for the parent may have been held up."""
 COUNTS_LONGEST = 4 * 1024 * 1024
@@ -130,7 +133,8 @@ class Worker:
             await process.stdin.drain()
         said = b""
         with suppress(TimeoutError):
-            said = await asyncio.wait_for(process.stdout.readline(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                said = await process.stdout.readline()
         if said != READY:
             self.signal(signal.SIGKILL)
             raise StartError(Refusal(code="internal", detail=f"Worker {self._number} could not start."))
@@ -151,8 +155,18 @@ class Worker:
                 park(self._own)
                 await asyncio.sleep(pause)
             with suppress(StartError):
-                await self.start()
+                await self._start_again()
                 log.info("worker.serves", worker=self._number)
+
+    async def _start_again(self) -> None:
+        """Start it. Where that takes long its sockets listen no more, until it serves."""
+        parking = asyncio.get_running_loop().call_later(WAITING_MOST, park, self._own)
+        try:
+            await self.start()
+        finally:
+            parking.cancel()
+        for one in self._own:
+            one.listen(BACKLOG)  # as it does already, unless they were parked just then
 
     async def _until_it_ends(self) -> int:
         """Hear what it has counted; return its status once it has ended, by itself or because it hung."""
@@ -163,7 +177,8 @@ class Worker:
         while silences < 2:  # noqa: PLR2004 - see SILENCE
             line = ALIVE
             try:
-                line = await asyncio.wait_for(process.stdout.readline(), SILENCE)
+                async with asyncio.timeout(SILENCE):  # `wait_for` may lose a cancellation to a line (Python 3.11)
+                    line = await process.stdout.readline()
                 silences = 0
             except TimeoutError:
                 silences += 1
@@ -175,7 +190,8 @@ class Worker:
                 with suppress(ValueError, KeyError, TypeError):  # it is other than ours
                     self._metrics.heard(self._number, line)
         with suppress(TimeoutError):
-            return await asyncio.wait_for(process.wait(), 0 if silences else SILENCE)
+            async with asyncio.timeout(0 if silences else SILENCE):
+                return await process.wait()
         log.error("worker.hung", worker=self._number, silent_for=SILENCE * 2)
         process.kill()
         return await process.wait()

@@ -32,7 +32,8 @@ from gateway.vault import Vault
 
 _SWEEP_EVERY = 0.5  # seconds
 _POOL_IDLE = 60.0  # seconds: most services close an idle connection after this or more
-_BACKLOG = 4096
+BACKLOG = 4096
+"""Connections that wait to be accepted, at most."""
 _EIGHT_DIGITS = 0x10000000  # the first number with so many: all ids are of one length
 _log = structlog.get_logger("gateway.proxy")
 
@@ -199,7 +200,7 @@ class ProxyServer:
         loop = asyncio.get_running_loop()
         try:
             for one in sockets:
-                self._servers.append(await loop.create_server(self._listener.caller, sock=one, backlog=_BACKLOG))
+                self._servers.append(await loop.create_server(self._listener.caller, sock=one, backlog=BACKLOG))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StartError(

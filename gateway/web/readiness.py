@@ -39,7 +39,8 @@ class Readiness:
         if self._silent:
             self._all_spoke = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._all_spoke.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._all_spoke.wait()
 
 
 READINESS = web.AppKey("readiness", Readiness)
