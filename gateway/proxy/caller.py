@@ -252,10 +252,12 @@ class CallerConnection(asyncio.Protocol):
             self._closing = True
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
-        """Go on to the next request, or close."""
+        """Go on to the next request, or close. An answer that didn't say that it is the last isn't, while draining too."""
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()
+            if self._listener.draining:
+                self.drain()
         else:
             # Who offered an Upgrade may have sent more behind it, as who still sends content or has pipelined has.
             more = bool(self._waiting) or (

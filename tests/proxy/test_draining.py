@@ -29,7 +29,7 @@ def held(asked: asyncio.Event, go_on: asyncio.Event, *, begun: bytes = b"", rest
 async def test_what_is_under_way_ends_and_says_that_it_is_the_last_and_what_is_new_is_answered(
     gateway: Gateway, caller: Caller
 ) -> None:
-    """Its head says so, where it goes out later; where it has gone out, the connection ends behind the content."""
+    """Its head says so. Where that has gone out already, the next answer's does."""
     idle, fresh, early = await gateway.open(), await gateway.open(), await gateway.open()
     assert (await idle.ask(gateway.request())).endswith(b"ok")
     asked, go_on = asyncio.Event(), asyncio.Event()
@@ -53,7 +53,9 @@ async def test_what_is_under_way_ends_and_says_that_it_is_the_last_and_what_is_n
     go_on.set()
     assert await caller.rest() == LAST
     assert b"Connection" not in begun
-    assert await early.rest() == b"lf"
+    assert await early.reader.readexactly(2) == b"lf"
+    assert await early.ask(gateway.request()) == LAST
+    assert await early.rest() == b""
     for one in (idle, fresh, early, caller):
         await one.close()
     await stopping
