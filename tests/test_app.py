@@ -118,6 +118,14 @@ async def test_the_wrong_key_is_one_clear_line_and_changes_nothing(
     assert contents(tmp_path) == before
 
 
+async def test_policies_that_cannot_be_looked_into_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "policies").write_text("no directory")
+    assert await start_fault(Settings()) == (
+        "policies_dir: policies can't be looked into: Not a directory. "
+        "Let the user the gateway runs as read it, or name another directory."
+    )
+
+
 async def test_a_missing_key_is_not_made_anew_where_the_store_has_one(tmp_path: Path) -> None:
     async with open_gateway(Settings()):
         pass
