@@ -3,8 +3,12 @@
 import base64
 import json
 import os
+import select
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -17,7 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.programs import Server, serving
+from tests.cli.programs import Server, serving, surroundings
+from tests.ports import free_port
 
 KEY = bytes(range(32)).hex()
 POLICY = """
@@ -277,11 +282,14 @@ def ends_well_or_at_once(server: Server, service: Service, pid: int, *, at_once:
     with called(server) as slow:
         send(slow, service, "/slow")
         service.asked.wait(20)
-        os.kill(pid, signal.SIGTERM)
+        for one in (*children, pid):  # systemd tells all of them
+            os.kill(one, signal.SIGTERM)
         until(lambda: readiness(server)[0] == 503)
         assert "The gateway is stopping." in readiness(server)[1]
         until(lambda: refuses(server))
         if at_once:
+            until(lambda: any(map(is_gone, children)))
+            assert not select.select([slow], (), (), 0.1)[0], "whoever answers it goes on"
             os.kill(pid, signal.SIGTERM)
             until(lambda: all(map(is_gone, [pid, *children])))
             return
@@ -296,3 +304,44 @@ def refuses(server: Server) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+@pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="systemd-socket-activate is not installed here")
+def test_systemd_has_the_sockets_before_anybody_serves_and_hears_when_somebody_does(tmp_path: Path) -> None:
+    """Two workers share the one socket that it gives. It is sent nothing but what sd_notify(3) has."""
+    proxy, web, notify = free_port(), free_port(), tmp_path / "notify"
+    given = {"GATEWAY_WORKERS": "2", "GATEWAY_LOG__FORMAT": "json", "NOTIFY_SOCKET": str(notify), **surroundings()}
+    listening = [f"--listen=127.0.0.1:{port}" for port in (proxy, web)]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard, (tmp_path / "err.txt").open("wb") as err:
+        heard.bind(str(notify))
+        heard.settimeout(20)
+        process = subprocess.Popen(
+            [
+                *("systemd-socket-activate", *listening, "--fdname=proxy:web"),
+                *(f"--setenv={name}={value}" for name, value in given.items()),
+                *(sys.executable, "-m", "gateway", "serve"),
+            ],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=err,
+        )
+        try:
+            server = Server(process, proxy, web, tmp_path / "err.txt", tmp_path / "err.txt")
+            until(lambda: b"Listening" in (tmp_path / "err.txt").read_bytes())
+            callers = [called(server) for _ in range(8)]
+            for one in callers:
+                one.sendall(b"GET http://a.invalid/ HTTP/1.1\r\nHost: a.invalid\r\n\r\n")
+            assert [one.recv(12) for one in callers] == [b"HTTP/1.1 407"] * 8
+            assert heard.recv(100) == b"READY=1"
+            assert readiness(server)[0] == 200
+            process.send_signal(signal.SIGHUP)
+            assert heard.recv(100).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+            assert heard.recv(100) == b"READY=1"
+            assert server.stop() == 0
+            assert heard.recv(100) == b"STOPPING=1"
+            for one in callers:
+                one.close()
+        finally:
+            process.kill()
+            process.wait()

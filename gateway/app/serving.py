@@ -109,7 +109,7 @@ class _Service:
         self._handing_over: asyncio.Task[None] | None = None
 
     def handlers(self) -> dict[signal.Signals, Callable[[], None]]:
-        end = end_by(self._stop, at_once=lambda: self._now.proxies.signal(signal.SIGTERM))
+        end = end_by(self._stop, at_once=lambda: self._now.proxies.signal(signal.SIGKILL))
         return {
             signal.SIGTERM: end,
             signal.SIGINT: end,

@@ -1,4 +1,4 @@
-"""How a serving process is told something. SIGTERM and SIGINT: end well; a second one: at once. SIGHUP: read again."""
+"""How a serving process is told something: to end, or to read again."""
 
 import asyncio
 import os
@@ -27,8 +27,8 @@ async def heeding(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Asyn
             loop.remove_signal_handler(number)
 
 
-def end_by(stop: asyncio.Event, at_once: Callable[[], None] = lambda: None) -> Callable[[], None]:
-    """Return a handler that ends this process; `at_once` is called the second time, before it is gone."""
+def end_by(stop: asyncio.Event, at_once: Callable[[], None]) -> Callable[[], None]:
+    """Return a handler that ends this process, the second time at once; `at_once` is called before it is gone."""
 
     def end() -> None:
         if stop.is_set():  # asked twice: whoever asks doesn't want to wait

@@ -15,7 +15,7 @@ from gateway.app.compose import open_gateway
 from gateway.app.loop import run_on_uvloop, settle
 from gateway.app.process import conceal
 from gateway.app.serving import background, proxy_listener
-from gateway.app.signals import end_by, heeding, read_again
+from gateway.app.signals import heeding, read_again
 from gateway.app.sockets import bound, by_number
 from gateway.app.tasks import tasks
 from gateway.app.workers import ALIVE, READY
@@ -48,8 +48,8 @@ async def work(settings: Settings, master: bytes, sockets: Sequence[socket.socke
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _heard, stop)
     async with AsyncExitStack() as telling, open_gateway(settings, create=False, master=master) as gateway:
-        end = end_by(stop)
-        handlers = {signal.SIGTERM: end, signal.SIGINT: end, signal.SIGHUP: lambda: read_again(gateway)}
+        # A second SIGTERM is none to end at once: a service manager may send one to all processes, as the parent does.
+        handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: lambda: read_again(gateway)}
         # To the very end, while the last requests and the last refresh come to theirs: else it would seem to hang.
         await telling.enter_async_context(heeding(handlers))
         async with background(gateway), proxy_listener(gateway, sockets):
