@@ -73,7 +73,10 @@ class Catalog:
         return self.directory / f"{app}{SUFFIX}"
 
     def load(self) -> tuple[str, ...]:
-        """Read what changed since the last time, and return the apps whose policy is another one now."""
+        """Read what changed since the last time, and return the apps whose policy is another one now.
+
+        Raises `OSError` where the directory is there and can't be looked into: nothing changes then.
+        """
         found, first = self._scan(), not self._generations
         changed = [app for app in self._stamps if app not in found and self._forget(app)]
         for app, (file, stamp) in found.items():
@@ -128,10 +131,10 @@ class Catalog:
     def _scan(self) -> dict[str, tuple[Path, _Stamp]]:
         found: dict[str, tuple[Path, _Stamp]] = {}
         try:
-            entries = sorted(self.directory.glob(f"*{SUFFIX}"))
+            names = os.listdir(self.directory)  # noqa: PTH208 - `glob` takes what it can't look into for empty
         except FileNotFoundError:
             return found
-        for file in entries:
+        for file in sorted(self.directory / name for name in names if name.endswith(SUFFIX)):
             stamp = _Stamp(modified=0, size=0, inode=0)  # of one that can't be looked at: reading it says why
             try:
                 status = file.stat()

@@ -52,6 +52,24 @@ def test_a_directory_that_is_not_there_is_an_empty_catalog(tmp_path: Path) -> No
     assert catalog.get("one") is None
 
 
+def test_a_directory_that_cannot_be_looked_into_takes_no_app_away(tmp_path: Path) -> None:
+    """Here by a file in its place, for root may look into everything."""
+    directory = tmp_path / "policies"
+    directory.mkdir()
+    put(directory, "one", GOOD)
+    catalog = Catalog(directory)
+    catalog.load()
+    directory.rename(tmp_path / "away")
+    directory.write_text("no directory")
+    with pytest.raises(NotADirectoryError):
+        catalog.load()
+    assert list(catalog.policies) == ["one"]
+    directory.unlink()
+    (tmp_path / "away").rename(directory)
+    assert catalog.load() == ()
+    assert list(catalog.policies) == ["one"]
+
+
 def test_a_broken_edit_keeps_the_last_good_policy_and_says_what_is_wrong(tmp_path: Path) -> None:
     put(tmp_path, "one", GOOD)
     catalog = Catalog(tmp_path)

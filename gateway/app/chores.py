@@ -55,16 +55,21 @@ async def watch_policies(gateway: Gateway) -> None:
 
 async def store_requests(gateway: Gateway, requests: AccessLog) -> None:
     """Move the request log into the store, once a second, until cancelled; then once more."""
-    flushes = 0
+    flushes, writing = 0, asyncio.Lock()
+
+    async def store() -> None:
+        async with writing:
+            await flush(gateway, requests.take_recent())
+
     try:
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            await flush(gateway, requests.take_recent())
+            await asyncio.shield(store())  # who is cancelled while it writes would have taken these for nothing
             flushes += 1
             if flushes % PRUNE_EVERY == 0:
                 await _prune(gateway)
     except asyncio.CancelledError:
-        await flush(gateway, requests.take_recent())
+        await store()
         raise
 
 

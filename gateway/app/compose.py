@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.access import Access
@@ -77,8 +78,7 @@ async def open_gateway(
         if master is None:
             master = await _make_master(store, settings, create=create)
         keyring = await keyring_from_store(store, master, clock())
-        catalog = Catalog(settings.policies_dir)
-        catalog.load()
+        catalog = _catalog_of(settings.policies_dir)
         own: set[tuple[str, int]] = set()
         egress = Egress(
             allow_networks=[str(network) for network in settings.egress.allow_networks],
@@ -121,6 +121,17 @@ async def open_gateway(
             gateway_id=await _gateway_id(store),
             own_listeners=own,
         )
+
+
+def _catalog_of(directory: Path) -> Catalog:
+    catalog = Catalog(directory)
+    try:
+        catalog.load()
+    except OSError as error:
+        detail = f"policies_dir: {directory} can't be looked into: {error.strerror}."
+        hint = "Let the user the gateway runs as read it, or name another directory."
+        raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
+    return catalog
 
 
 async def _make_master(store: Store, settings: Settings, *, create: bool) -> bytes:

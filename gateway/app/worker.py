@@ -1,15 +1,24 @@
-"""One worker, as `workers` starts it: `python -m gateway.app.worker`, settings and master key on its standard input."""
+"""One worker, as `workers` starts it: `python -m gateway.app.worker DESCRIPTOR…`, each of a listening socket.
+
+Settings and master key come on its standard input. Without a descriptor it binds the sockets itself.
+"""
 
 import asyncio
 import os
+import signal
+import socket
 import sys
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 
 from gateway.app.compose import open_gateway
 from gateway.app.loop import run_on_uvloop, settle
 from gateway.app.process import conceal
-from gateway.app.serving import background, proxy_listener, signals, tasks
-from gateway.app.workers import READY
+from gateway.app.serving import background, proxy_listener
+from gateway.app.signals import heeding, read_again
+from gateway.app.sockets import bound, by_number
+from gateway.app.tasks import tasks
+from gateway.app.workers import ALIVE, READY
 from gateway.errors import GatewayError
 from gateway.log import configure_log
 from gateway.metrics import Metrics
@@ -25,35 +34,36 @@ def main() -> int:
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     master = bytes.fromhex(sys.stdin.buffer.readline().decode())
     configure_log(form=settings.log.format, level=settings.log.level)
+    sockets = by_number(sys.argv[1:])
     try:
-        run_on_uvloop(work(settings, master))
+        run_on_uvloop(work(settings, master, sockets or bound(settings.proxy.listen)))
     except GatewayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     return 0
 
 
-async def work(settings: Settings, master: bytes) -> None:
+async def work(settings: Settings, master: bytes, sockets: Sequence[socket.socket]) -> None:
     """Serve until told to stop, or until the parent is gone."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _heard, stop)
-    async with (
-        open_gateway(settings, create=False, master=master) as gateway,
-        background(gateway),
-        proxy_listener(gateway) as listen,
-    ):
-        web = settings.web.listen
-        gateway.own_listeners.update(((listen.host, listen.port), (web.host, web.port)))
-        async with signals(stop, gateway):
+    async with AsyncExitStack() as telling, open_gateway(settings, create=False, master=master) as gateway:
+        # A second SIGTERM is none to end at once: a service manager may send one to all processes, as the parent does.
+        handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: lambda: read_again(gateway)}
+        # To the very end, while the last requests and the last refresh come to theirs: else it would seem to hang.
+        await telling.enter_async_context(heeding(handlers))
+        async with background(gateway), proxy_listener(gateway, sockets):
+            own = settings.proxy.listen, settings.web.listen
+            gateway.own_listeners.update((listen.host, listen.port) for listen in own)
             settle()
             sys.stdout.buffer.write(READY)
             sys.stdout.buffer.flush()
-            async with tasks(send_counts(gateway.metrics)):
-                await stop.wait()
+            await telling.enter_async_context(tasks(send_counts(gateway.metrics)))
+            await stop.wait()
 
 
 async def send_counts(metrics: Metrics) -> None:
-    """Send the counts to the parent, once a second where they have changed, until cancelled.
+    """Send the counts to the parent once a second until cancelled, or that they haven't changed: it hears of us.
 
     A parent that doesn't read costs it the newest counts: nothing piles up, and nothing waits.
     """
@@ -61,8 +71,8 @@ async def send_counts(metrics: Metrics) -> None:
     pipe, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, sys.stdout)
     while not pipe.is_closing():
         counts = metrics.export()
-        if counts != sent and pipe.get_write_buffer_size() == 0:
-            pipe.write(counts + b"\n")
+        if pipe.get_write_buffer_size() == 0:
+            pipe.write(ALIVE if counts == sent else counts + b"\n")
             sent = counts
         await asyncio.sleep(SEND_SECONDS)
 

@@ -56,7 +56,7 @@ def _host(info: AddrInfo) -> str:
     return f"{address[0]}%{scope}" if scope else address[0]
 
 
-def open_session(*, resolve: Resolve, check: Check, tls: ssl.SSLContext) -> aiohttp.ClientSession:
+def open_session(*, resolve: Resolve, check: Check) -> aiohttp.ClientSession:
     """Return a session that dials only what `resolve` and `check` let through.
 
     No connection is kept: whether a token request reached the provider over one that was just closed can't be known,
@@ -71,7 +71,6 @@ def open_session(*, resolve: Resolve, check: Check, tls: ssl.SSLContext) -> aioh
         resolver=_CheckedResolver(resolve),
         use_dns_cache=False,
         socket_factory=checked_socket,
-        ssl=tls,
         force_close=True,
         limit=0,
     )
@@ -84,9 +83,12 @@ def open_session(*, resolve: Resolve, check: Check, tls: ssl.SSLContext) -> aioh
     )
 
 
-async def exchange(session: aiohttp.ClientSession, request: OutgoingRequest, *, within: float, limit: int) -> Answer:
+async def exchange(
+    session: aiohttp.ClientSession, request: OutgoingRequest, *, tls: ssl.SSLContext, within: float, limit: int
+) -> Answer:
     """Send one request and read its answer to the end, at most `limit` bytes of it decompressed.
 
+    `tls` is given for each call: the authorities that are trusted may be read anew, and none under way is broken off.
     Redirects are an answer like any other. Raises `UpstreamError`; `within` (seconds) covers everything.
     """
     authority = urlsplit(request.url).netloc.rpartition("@")[2]
@@ -99,6 +101,7 @@ async def exchange(session: aiohttp.ClientSession, request: OutgoingRequest, *, 
                 headers=list(request.headers),
                 data=request.body or None,
                 allow_redirects=False,
+                ssl=tls,
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as response,
         ):

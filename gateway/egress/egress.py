@@ -1,6 +1,7 @@
 """The one way out: every socket to the outside is made here."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Iterable
@@ -40,14 +41,30 @@ class Egress:
         self._lookup: Lookup = resolver or self._system
         self._connect_timeout = connect_timeout
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self.trust_readings = 0
+        """How often the authorities were read again: a connection from before that may be to somebody else now."""
 
     @cached_property
     def tls_context(self) -> ssl.SSLContext:
         """The client context of every TLS connection to the outside; SSL_CERT_FILE adds authorities to it."""
-        context = ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        context.options |= ssl.OP_NO_RENEGOTIATION  # nobody needs it, and our TLS layer doesn't answer it
-        return context
+        return _client_context()
+
+    def read_trust_again(self) -> str | None:
+        """Read the authorities that are trusted anew, for every connection from now on; return the file they are in.
+
+        Raises `OSError` with that file's name, of which `ssl.SSLError` is one, where it can't be used: nothing changes.
+        """
+        file = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+        context = _client_context()
+        if file is not None:
+            try:
+                context.load_verify_locations(cafile=file)  # once more: the first time, a broken one isn't told
+            except OSError as error:
+                error.filename = file
+                raise
+        self.tls_context = context
+        self.trust_readings += 1
+        return file
 
     async def resolve(self, host: str, port: int) -> list[AddrInfo]:
         """Return the addresses of a host, all of them checked.
@@ -93,7 +110,7 @@ class Egress:
         if scheme not in ("http", "https"):
             raise UpstreamError(Refusal(code="target_invalid", detail="Only http and https URLs can be called."))
         session = self._session("loopback" if scheme == "http" and https_only else "any")
-        return await exchange(session, request, within=timeout, limit=limit)
+        return await exchange(session, request, tls=self.tls_context, within=timeout, limit=limit)
 
     async def close(self) -> None:
         """End the sessions and the resolver's threads."""
@@ -118,8 +135,15 @@ class Egress:
                 if reach == "loopback":
                     _refuse_plain(host or info[4][0], info)
 
-            self._sessions[reach] = open_session(resolve=find, check=check, tls=self.tls_context)
+            self._sessions[reach] = open_session(resolve=find, check=check)
         return self._sessions[reach]
+
+
+def _client_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # nobody needs it, and our TLS layer doesn't answer it
+    return context
 
 
 def _refuse_plain(host: str, info: AddrInfo) -> None:

@@ -26,7 +26,7 @@ from gateway.proxy.content import Content
 from gateway.proxy.entrances import Tunnel, route_request
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import LARGE, send
-from gateway.proxy.tunnel import Joined, open_tunnel
+from gateway.proxy.tunnel import PARTING, Joined, open_tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ class CallerConnection(asyncio.Protocol):
             self._exchange.caller_resumed()
         elif self._waiting and not self._closing:
             self._next()
+        elif self._listener.draining:
+            self.drain()
 
     # What the parser tells it.
 
@@ -250,10 +252,12 @@ class CallerConnection(asyncio.Protocol):
             self._closing = True
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
-        """Go on to the next request, or close."""
+        """Go on to the next request, or close. An answer that didn't say that it is the last isn't, while draining too."""
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()
+            if self._listener.draining:
+                self.drain()
         else:
             # Who offered an Upgrade may have sent more behind it, as who still sends content or has pipelined has.
             more = bool(self._waiting) or (
@@ -341,11 +345,22 @@ class CallerConnection(asyncio.Protocol):
             self._halt(Refusal(code="request_timeout", detail=detail))
 
     def drain(self) -> None:
-        """Close now if idle, else after the exchange that runs."""
-        if self._joined is not None or (self._exchange is None and not self._waiting):
-            self.close()
+        """Close after the exchange that runs. Where none does, after some silence: most often there was enough of it.
+
+        A request may be on its way, on a connection that is new or in use; its answer says that it is the last one.
+        """
+        if self._joined is not None:
+            self.close()  # it has no end of its own
+        elif self._is_idle():
+            patience = self._timeouts.request_header if self._head is None else self._timeouts.idle
+            self.deadline = min(self.deadline, self.deadline - patience + PARTING)
 
     # Inside.
+
+    def _is_idle(self) -> bool:
+        """Whether nothing is under way: no request, no part of one, no answer that is still being taken."""
+        under_way = self._exchange is not None or self._waiting or self._header_bytes
+        return not (under_way or self.write_paused or self._halted)
 
     def _begin(self, head: RequestHead, content: Content | None) -> None:
         if head.method == "CONNECT":

@@ -507,7 +507,7 @@ class Exchange:
     def _end(self, *, status: int, code: str, keep_alive: bool) -> None:
         self._log(status, code)
         self._finish()
-        self._caller.exchange_ended(keep_alive=keep_alive and self._caller.keeps_alive(self.head))
+        self._caller.exchange_ended(keep_alive=keep_alive and self.head.keep_alive)
 
     def _finish(self) -> None:
         """Let go of everything; from here on nothing reaches the caller."""

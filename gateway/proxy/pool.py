@@ -40,6 +40,8 @@ class Pool:
         self._idle: dict[PoolKey, deque[UpstreamConnection]] = {}
         self._all: set[UpstreamConnection] = set()
         self._count = count
+        self._trust_readings = egress.trust_readings
+        self._mistrusted: set[UpstreamConnection] = set()
         self._clock = asyncio.get_running_loop().time
 
     def take(self, key: PoolKey) -> UpstreamConnection | None:
@@ -70,6 +72,9 @@ class Pool:
 
     def put(self, connection: UpstreamConnection) -> None:
         """Keep a connection for the next exchange."""
+        if self._mistrusted and connection in self._mistrusted:
+            connection.close()
+            return
         idle = self._idle.get(connection.key)
         if idle is None:
             idle = self._idle[connection.key] = deque()
@@ -82,6 +87,7 @@ class Pool:
         """Forget a connection that is lost."""
         if connection in self._all:
             self._all.discard(connection)
+            self._mistrusted.discard(connection)
             self._count(-1)
         idle = self._idle.get(connection.key)
         if idle is not None:
@@ -91,7 +97,12 @@ class Pool:
                 del self._idle[connection.key]
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle too long."""
+        """Close what has been idle too long, and what was opened under other authorities than are trusted now."""
+        if self._trust_readings != self._egress.trust_readings:
+            self._trust_readings = self._egress.trust_readings
+            self._mistrusted = set(self._all)
+            for unused in [connection for idle in self._idle.values() for connection in idle]:
+                unused.close()
         for idle in list(self._idle.values()):
             while idle and now - idle[0].idle_since > self._idle_timeout:
                 idle.popleft().close()

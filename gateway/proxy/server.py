@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import os
 import secrets
+import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
 from typing import Any, Protocol
 
@@ -31,7 +32,8 @@ from gateway.vault import Vault
 
 _SWEEP_EVERY = 0.5  # seconds
 _POOL_IDLE = 60.0  # seconds: most services close an idle connection after this or more
-_BACKLOG = 4096
+BACKLOG = 4096
+"""Connections that wait to be accepted, at most."""
 _EIGHT_DIGITS = 0x10000000  # the first number with so many: all ids are of one length
 _log = structlog.get_logger("gateway.proxy")
 
@@ -44,6 +46,9 @@ class Swept(Protocol):
 
     def drain(self) -> None:
         """Close as soon as it is polite."""
+
+    def abort(self) -> None:
+        """Cut it."""
 
 
 class Listener:
@@ -66,6 +71,8 @@ class Listener:
         """Take note of a connection. False: there are too many, say so and close it."""
         self._open.add(one)
         self.services.metrics.client_connections.inc()
+        if self.draining:
+            one.drain()
         return len(self._open) <= self.services.settings.limits.connections
 
     def left(self, one: Swept) -> None:
@@ -122,13 +129,13 @@ class Listener:
         self.draining = True
         for one in list(self._open):
             one.drain()
+        self.sweep()
         self._emptied = asyncio.Event()
         if self._open:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), grace)
         for one in list(self._open):
-            if isinstance(one, CallerConnection):
-                one.abort()
+            one.abort()
         for task in self._tasks:
             task.cancel()
         self.services.pool.close()
@@ -184,17 +191,16 @@ class ProxyServer:
             ),
             outbox,
         )
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def start(self, *, reuse_port: bool = False) -> None:
-        """Listen. Raises `StartError` where the address can't be had."""
+    async def start(self, sockets: Iterable[socket.socket]) -> None:
+        """Listen on these, which are bound; they are closed with us. Raises `StartError`: an address can't be had."""
         listen = self._settings.proxy.listen
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(
-                self._listener.caller, listen.host, listen.port, backlog=_BACKLOG, reuse_port=reuse_port or None
-            )
+            for one in sockets:
+                self._servers.append(await loop.create_server(self._listener.caller, sock=one, backlog=BACKLOG))
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise StartError(
@@ -214,14 +220,13 @@ class ProxyServer:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Where it listens: (address, port) of each socket."""
-        if self._server is None:
-            return []
-        return [one.getsockname()[:2] for one in self._server.sockets]
+        return [one.getsockname()[:2] for server in self._servers for one in server.sockets]
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let what runs finish within `grace` seconds, close the rest."""
-        if self._server is not None:
-            self._server.close()
+        await asyncio.sleep(0)  # who is in the queue by now is taken, and not reset
+        for server in self._servers:
+            server.close()
         await self._listener.drain(grace)
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.server import Listener
 
+PARTING = 1.0
+"""Seconds of silence after which a connection that drains is closed: until then a request may be on its way."""
 _TLS_HANDSHAKE = 0x16
 
 
@@ -128,8 +130,14 @@ class TunnelEntry(asyncio.Protocol):
             self._require_wire().abort()
 
     def drain(self) -> None:
-        """Close: nothing is under way here."""
-        self._require_wire().close()
+        """Let a handshake go on; who has said nothing has a moment for it."""
+        if not self._early:
+            patience = self._listener.services.settings.timeouts.request_header
+            self._deadline = min(self._deadline, self._deadline - patience + PARTING)
+
+    def abort(self) -> None:
+        """Cut it."""
+        self._require_wire().abort()
 
     def _read_plain(self) -> None:
         reader = self._listener.caller(tunnel=self._tunnel, secure=False)

@@ -11,6 +11,7 @@ from gateway.errors import GatewayError, Refusal, StoreError
 from gateway.keyring import KeyringError
 from gateway.metrics import CONTENT_TYPE
 from gateway.store.unlock import CANARY
+from gateway.web.readiness import READINESS
 
 PATIENCE = 2.0
 """Seconds for the store to answer: orchestrators ask every few seconds and wait for little more."""
@@ -22,7 +23,9 @@ async def healthz(_request: web.Request) -> web.StreamResponse:
 
 
 async def readyz(request: web.Request) -> web.StreamResponse:
-    """Say that the store is reachable and that the keys open it; 503 where not."""
+    """Say that requests are served, that the store is reachable and that the keys open it; 503 where not."""
+    if why := request.app[READINESS].why_not_ready:
+        raise _not_ready(why)
     await check_ready(request.app[SERVICES])
     return json_response({"status": "ready"})
 

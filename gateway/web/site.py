@@ -32,6 +32,7 @@ from gateway.web import (
 )
 from gateway.web.ended import ENDED, Ended, heed_ended
 from gateway.web.headers import put_headers
+from gateway.web.readiness import READINESS, Readiness
 from gateway.web.render import SESSIONS, render_refusal
 from gateway.web.session import Sessions
 from gateway.web.setup import allowed, change, keeping, new, save
@@ -45,7 +46,15 @@ SECURE = web.AppKey("secure", bool)
 """Whether browsers reach this listener by https alone."""
 
 
-def site(services: Services, token: Secret, seed: Secret, origin: list[str], bounds: Bounds) -> web.Application:
+def site(
+    services: Services,
+    token: Secret,
+    seed: Secret,
+    origin: list[str],
+    bounds: Bounds,
+    *,
+    readiness: Readiness,
+) -> web.Application:
     """Return the application. `seed` is the sessions'; `origin` a list of one, our own URL, which may come later."""
     secure = services.settings.web.public_url.startswith("https://")
     app = web.Application(
@@ -60,6 +69,7 @@ def site(services: Services, token: Secret, seed: Secret, origin: list[str], bou
     app[connect.TRIES] = Attempts(services.clock, group=str)
     app[SECURE] = secure
     app[keeping.PLACES], app[save.SAVING] = Room(keeping.AT_ONCE), asyncio.Lock()
+    app[READINESS] = readiness
     app[BOUNDS], app[TAIL] = bounds, Tail(services.store, bounds)
     app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_headers)
@@ -118,7 +128,8 @@ async def _end_streams(app: web.Application) -> None:
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     put_headers(response, secure=request.config_dict[SECURE])
-    if "Upgrade" in request.headers:  # it is declined, and what is behind the offer can be read in more ways than one
+    # An Upgrade is declined, and what is behind the offer can be read in more ways than one.
+    if "Upgrade" in request.headers or request.config_dict[READINESS].draining:
         response.force_close()
         response.headers["Connection"] = "close"
     if REQUEST_ID in request:

@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from gateway.errors import Refusal
 from gateway.web.headers import put_headers
+from gateway.web.readiness import Readiness
 
 log = structlog.get_logger("gateway.web")
 
@@ -62,9 +63,11 @@ class Room:
 class Connection(web.RequestHandler):
     """aiohttp's protocol with our bounds and our errors."""
 
-    __slots__ = ("_bounds", "_has_place", "_room", "_secure", "_stalled", "_wire")
+    __slots__ = ("_bounds", "_has_place", "_readiness", "_room", "_secure", "_stalled", "_wire")
 
-    def __init__(self, manager: web.Server, room: Room, bounds: Bounds, *, secure: bool) -> None:
+    def __init__(
+        self, manager: web.Server, room: Room, bounds: Bounds, *, readiness: Readiness | None = None, secure: bool
+    ) -> None:
         super().__init__(
             manager,
             loop=asyncio.get_running_loop(),
@@ -76,6 +79,7 @@ class Connection(web.RequestHandler):
             lingering_time=bounds.lingering,
         )
         self._room, self._bounds, self._secure = room, bounds, secure
+        self._readiness = readiness or Readiness()
         self._has_place = False
         self._wire: asyncio.Transport | None = None
         self._stalled: asyncio.TimerHandle | None = None
@@ -91,7 +95,13 @@ class Connection(web.RequestHandler):
         self._room.left -= 1
         self._has_place = True
         wire.set_write_buffer_limits(high=0)  # whatever isn't taken at once starts the clock
+        self._readiness.came(self)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; it has spoken."""
+        self._readiness.spoke(self)
+        super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back."""
@@ -99,6 +109,7 @@ class Connection(web.RequestHandler):
             self._has_place = False
             self._room.left += 1
         self._no_longer_stalled()
+        self._readiness.spoke(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:

@@ -26,8 +26,8 @@ KNOWN = {
     "egress/guard.py": "asks the system whether an address is this machine's; sends nothing",
     "egress/resolve.py": "the resolver",
     "proxy/pool.py": "wraps a socket that the way out has connected",
-    "app/serving.py": "tries whether a listener's address is free",
-    "app/workers.py": "holds the listener's port",
+    "app/notify.py": "tells the service manager, over a socket of this machine",
+    "app/sockets.py": "binds the listeners; tries first whether their addresses are free",
     "cli/run.py": "asks whether the gateway listens",
     "cli/demo/stage.py": "the demo, on loopback",
 }

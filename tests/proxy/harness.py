@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access import Client
+from gateway.app.sockets import bound
 from gateway.egress import Egress
 from gateway.errors import GatewayError
 from gateway.http.scrub import Scrubber
@@ -320,7 +321,7 @@ async def running(configured: Settings, service: Service, *, egress: Egress | No
         gateway_id=GATEWAY_ID,
         log=log,
     )
-    await server.start()
+    await server.start(bound(configured.proxy.listen))
     gateway = Gateway(server, vault, access, service, log)
     try:
         yield gateway

@@ -20,8 +20,7 @@ async def narrow(tmp_path: Path, service: Service) -> AsyncIterator[Gateway]:
     """A gateway whose sockets to callers take next to nothing: what a caller doesn't read piles up in the gateway."""
     async with running(settings(tmp_path, timeouts={"idle": "2s"}), service) as one:
         one.connect()
-        assert one.server._server is not None
-        take_little(one.server._server, socket.SO_SNDBUF)
+        take_little(one.server._servers[0], socket.SO_SNDBUF)
         yield one
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from gateway.access import Access
+from gateway.app.sockets import bound
 from gateway.audit import Audit
 from gateway.catalog import Catalog
 from gateway.errors import ClientError, Refusal
@@ -325,7 +326,7 @@ async def running(
             catalog=catalog,
         )
         server = WebServer(gateway, token=Secret(ADMIN), bounds=bounds)
-        await server.start()
+        await server.start(bound(gateway.settings.web.listen))
         # The jar must be told that loopback addresses may have cookies.
         async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
             try:

@@ -2,15 +2,15 @@
 
 import asyncio
 import re
-import socket
 
 import aiohttp
 import pytest
 
+from gateway.app.sockets import bound
 from gateway.errors import Refusal, StartError, StoreError
 from gateway.keyring import Keyring, create_data_key
 from gateway.secret import Secret
-from gateway.settings import Settings
+from gateway.settings import Listen, Settings
 from gateway.web.health import check_ready
 from gateway.web.server import WebServer
 from tests.web.harness import ADMIN
@@ -118,14 +118,13 @@ async def test_no_page_loads_or_runs_anything_that_the_policy_would_stop(web):
 
 
 async def test_a_port_in_use_is_one_clear_line(web):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+    with bound(Listen("127.0.0.1", 0))[0] as ours, bound(Listen(*ours.getsockname()))[0] as taken:
         taken.listen()
-        port = taken.getsockname()[1]
+        port = ours.getsockname()[1]
         web.gateway.settings = Settings(web={"listen": f"127.0.0.1:{port}"})
         server = WebServer(web.gateway, token=Secret(ADMIN))
         with pytest.raises(StartError, match=f"can't have 127.0.0.1:{port}"):
-            await server.start()
+            await server.start([ours])
     assert server.addresses == ()
 
 
@@ -149,6 +148,40 @@ async def test_stopping_lets_a_request_under_way_end_and_takes_no_new_one(web):
     assert answer.status == 503
     with pytest.raises(aiohttp.ClientConnectionError):
         await web.get("/healthz")
+
+
+async def test_draining_is_told_to_whoever_asks_and_every_answer_is_the_last_on_its_connection(web):
+    assert (await web.get("/readyz")).headers.get("Connection") is None
+    await web.server.drain(accepting=True)
+    answer = await web.get("/readyz")
+    assert (answer.status, answer.json["detail"]) == (503, "The gateway is stopping.")
+    assert answer.headers["Connection"] == "close"
+    assert (await web.get("/healthz")).status == 200
+    assert (await web.get("/metrics")).status == 200
+
+
+async def test_who_came_before_the_end_is_answered_and_who_comes_behind_it_is_not_taken(web):
+    """Another process may have the socket by then, and takes them."""
+    port = web.server.addresses[0][1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    await web.get("/healthz")  # both have been accepted by now
+    await web.server.drain(accepting=False)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    stopping = asyncio.create_task(web.server.stop(20.0))
+    await asyncio.sleep(0)  # one turn: it has begun
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    await stopping
+    writer.close()
+
+
+async def test_readyz_says_what_else_keeps_the_gateway_from_serving(web):
+    web.server._readiness._why_not = lambda: "No worker serves the proxy's port."
+    answer = await web.get("/readyz")
+    assert (answer.status, answer.json["detail"]) == (503, "No worker serves the proxy's port.")
 
 
 async def test_a_free_port_gives_links_that_lead_here(web):
