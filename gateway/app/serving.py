@@ -20,6 +20,7 @@ from gateway.app.compose import Gateway, open_gateway
 from gateway.app.loop import settle
 from gateway.app.process import affordable
 from gateway.app.tallying import store_tallies
+from gateway.app.watching import take_census, watch_itself
 from gateway.errors import Refusal, StartError
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.server import ProxyServer
@@ -57,7 +58,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     async with open_gateway(settings) as gateway, AsyncExitStack() as stack:
         upkeep = gateway.vault.upkeep(webhook)  # here and not in `background`: once for a server, not in each worker
         await stack.enter_async_context(background(gateway))
-        await stack.enter_async_context(tasks(upkeep.run()))
+        await stack.enter_async_context(tasks(upkeep.run(), take_census(gateway)))
         proxy = await stack.enter_async_context(_proxies(gateway))
         web, web_url = await stack.enter_async_context(_web(gateway))
         gateway.own_listeners.update(((proxy.host, proxy.port), (web.host, web.port)))
@@ -77,7 +78,8 @@ async def background(gateway: Gateway) -> AsyncIterator[None]:
     """Load who may call, and follow every change of the store and of the policies from there on; store the tallies."""
     after = await gateway.store.changes.latest()
     await gateway.access.load()
-    async with tasks(hear_of_changes(gateway, after=after), watch_policies(gateway), store_tallies(gateway)):
+    hearing, policies = hear_of_changes(gateway, after=after), watch_policies(gateway)
+    async with tasks(hearing, policies, store_tallies(gateway), watch_itself(gateway)):
         yield
 
 

@@ -153,6 +153,7 @@ class ProxyServer:
         self._settings = settings
         loop = asyncio.get_running_loop()
         timeouts, limits = settings.timeouts, settings.limits
+        metrics.client_connections_limit.value = limits.connections
         name = f"gateway-{gateway_id}".encode("ascii")
         outbox = Outbox(loop.call_soon)
         pool = Pool(
