@@ -20,6 +20,7 @@ from gateway.app.compose import Gateway, open_gateway
 from gateway.app.loop import settle
 from gateway.app.process import affordable
 from gateway.app.tallying import store_tallies
+from gateway.app.telemetry import tracing
 from gateway.app.watching import take_census, watch_itself
 from gateway.errors import Refusal, StartError
 from gateway.proxy.access_log import AccessLog
@@ -88,17 +89,18 @@ async def proxy_listener(gateway: Gateway) -> AsyncIterator[Listen]:
     """Listen for proxied requests, and store their log."""
     settings = affordable(gateway.settings)
     requests = AccessLog(json=settings.log.format == "json", tally=gateway.tally)
-    server = ProxyServer(
-        vault=gateway.vault,
-        access=gateway.access,
-        egress=gateway.egress,
-        settings=settings,
-        metrics=gateway.metrics,
-        certs=await gateway.authority(),
-        gateway_id=gateway.gateway_id,
-        log=requests,
-    )
-    async with tasks(store_requests(gateway, requests)):
+    async with tracing() as tracer, tasks(store_requests(gateway, requests)):
+        server = ProxyServer(
+            vault=gateway.vault,
+            access=gateway.access,
+            egress=gateway.egress,
+            settings=settings,
+            metrics=gateway.metrics,
+            certs=await gateway.authority(),
+            gateway_id=gateway.gateway_id,
+            log=requests,
+            tracer=tracer,
+        )
         await server.start(reuse_port=settings.workers > 1)
         try:
             yield _first(server.addresses, settings.proxy.listen)

@@ -26,6 +26,7 @@ from gateway.proxy.content import Content
 from gateway.proxy.entrances import Tunnel, route_request
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import LARGE, send
+from gateway.proxy.traced import TracedExchange
 from gateway.proxy.tunnel import Joined, open_tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -361,7 +362,8 @@ class CallerConnection(asyncio.Protocol):
             else:
                 self._next()
             return
-        self._exchange = exchange = Exchange(self.services, self, route, head, content)
+        kind = Exchange if self.services.tracer is None else TracedExchange
+        self._exchange = exchange = kind(self.services, self, route, head, content)
         self.deadline = exchange.began + _PREPARING
         exchange.start()
 

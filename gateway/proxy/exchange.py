@@ -19,6 +19,7 @@ from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
 from gateway.http.scrub import Scrubber
+from gateway.http.trace_context import read_traceparent
 from gateway.http.upgrade import takes_up
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
@@ -72,6 +73,9 @@ class Exchange:
     _ended = False
     _untold = False  # the log has had enough of this caller
     _received = 0
+    _preparing = 0.0  # seconds until it was sent; of all tries together, as the next
+    _waited = 0.0  # from there until upstream began to answer
+    _added = b""  # lines that go upstream, beside the policy's
     _permission: Permission | None = None  # looked at once it is under way for longer than most
     _task: asyncio.Task[None] | None = None
 
@@ -84,7 +88,7 @@ class Exchange:
         self._services = services
         self._caller = caller
         self._route = route
-        self.began = services.time()
+        self.began = self._mark = services.time()
         self._target = route.target  # as asked for, until it is decided on
 
     # Admit.
@@ -109,6 +113,9 @@ class Exchange:
             detail = "The request may come from a web page, and shows no client token."
             self._refuse(Refusal(code="proxy_authentication_required", detail=detail, hint=PAGE_HINT))
             return
+        self._admitted()
+
+    def _admitted(self) -> None:
         live = self._services.vault.peek(self._route.tag.connection_id)
         if live is not None:
             self._decide(live)
@@ -265,8 +272,11 @@ class Exchange:
             drop=self._route.drop,
             body=body,
             upgrade=upgrade,
-            via=self._services.via,
+            via=self._services.via + self._added,
         )
+        now = self._services.time()
+        self._preparing += now - self._mark
+        self._mark = now
         connection.ask(self, method=head.method, head=out, cookies=live.cookies)
         if self._caller.write_paused:
             connection.pause_reading()  # said while there was no connection yet: of the answer before this one
@@ -310,6 +320,9 @@ class Exchange:
         live, status = self._live, head.status
         if live is None:
             return
+        now = self._services.time()
+        self._waited += now - self._mark
+        self._mark = now
         if status == _UNAUTHORIZED and live.refreshable:
             if not self._replayed:
                 self._see_to_token(head, live)
@@ -537,7 +550,9 @@ class Exchange:
         services, target, live = self._services, self._target, self._live
         seconds = services.time() - self.began
         entrance = self._route.entrance
-        services.metrics.request(code or "ok", status, seconds, entrance)
+        services.metrics.request(
+            code or "ok", status, seconds, entrance, preparing=self._preparing, upstream=self._waited
+        )
         if self._untold:
             services.log.tally.turned_away(services.clock())
             return
@@ -558,5 +573,12 @@ class Exchange:
                 self.content.size if self.content is not None else 0,
                 self._received,
                 self._replayed,
+                self._trace_id(),
             )
         )
+
+    def _trace_id(self) -> str:
+        """Return the trace that the caller says the request is a part of; empty: it says nothing."""
+        value = self.head.traceparent if self.head.shape.traceparent_at >= 0 else None
+        parent = read_traceparent(value) if value is not None else None
+        return parent.trace_id if parent is not None else ""

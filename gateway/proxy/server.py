@@ -26,6 +26,7 @@ from gateway.proxy.entrances import Tunnel
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
 from gateway.proxy.services import Services
+from gateway.proxy.tracing import Tracer
 from gateway.settings import Settings
 from gateway.vault import Vault
 
@@ -149,6 +150,7 @@ class ProxyServer:
         certs: Authority,
         gateway_id: str,
         log: AccessLog,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -182,6 +184,7 @@ class ProxyServer:
                 background=self._background,
                 guesses=Attempts(loop.time),
                 strangers=Attempts(loop.time),
+                tracer=tracer,
             ),
             outbox,
         )

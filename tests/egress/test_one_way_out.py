@@ -18,7 +18,7 @@ GATEWAY = Path(__file__).parent.parent.parent / "gateway"
 TO_THE_OUTSIDE = {
     *("socket", "create_connection", "open_connection", "sock_connect", "create_datagram_endpoint", "start_connection"),
     *("ClientSession", "TCPConnector", "urlopen", "HTTPConnection", "HTTPSConnection", "getaddrinfo", "gethostbyname"),
-    *("open_unix_connection", "create_unix_connection"),
+    *("open_unix_connection", "create_unix_connection", "OTLPSpanExporter"),
 }
 KNOWN = {
     "egress/client.py": "the client for providers, behind the resolver and the check",
@@ -27,6 +27,7 @@ KNOWN = {
     "egress/resolve.py": "the resolver",
     "proxy/pool.py": "wraps a socket that the way out has connected",
     "app/serving.py": "tries whether a listener's address is free",
+    "app/telemetry.py": "the collector of the operator's environment, inside as a rule; nobody else has a say in it",
     "app/workers.py": "holds the listener's port",
     "cli/run.py": "asks whether the gateway listens",
     "cli/demo/stage.py": "the demo, on loopback",

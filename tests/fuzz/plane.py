@@ -159,6 +159,7 @@ class Plane:
             background=_never,
             guesses=Attempts(lambda: 1000.0),
             strangers=Attempts(lambda: 1000.0),
+            tracer=None,
         )
         self.wire = Wire(self.caller(), self._lost)
 
