@@ -13,7 +13,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,8 @@ async def _within(seconds: float, provider: "TracerProvider") -> None:
 
     def end() -> None:
         provider.shutdown()
-        loop.call_soon_threadsafe(done.set)
+        with suppress(RuntimeError):  # nobody waits any more, and the loop is closed
+            loop.call_soon_threadsafe(done.set)
 
     Thread(target=end, daemon=True, name="traces").start()
     try:

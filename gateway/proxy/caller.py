@@ -23,7 +23,7 @@ from gateway.http.upgrade import may_be_offered
 from gateway.proxy.admission import Admission
 from gateway.proxy.answers import refusal_bytes
 from gateway.proxy.content import Content
-from gateway.proxy.entrances import Tunnel, route_request
+from gateway.proxy.entrances import ABSOLUTE, CONNECT, Tunnel, route_request
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import LARGE, send
 from gateway.proxy.traced import TracedExchange
@@ -355,8 +355,7 @@ class CallerConnection(asyncio.Protocol):
         route = route_request(head, self._inside, self.admission.tag)
         if isinstance(route, Refusal):
             whole = content is None or content.complete
-            self.refuse(route, self.services.request_id(), head=head, keep_alive=whole and head.upgrade is None)
-            self._listener.count(route, "connect" if self.tunnel else "absolute")
+            self._refuse_early(route, head=head, keep_alive=whole and head.upgrade is None)
             if self._closing:
                 self._close(linger=True)
             else:
@@ -400,8 +399,7 @@ class CallerConnection(asyncio.Protocol):
 
     def connect_refused(self, refusal: Refusal) -> None:
         """Answer a CONNECT with no, and read nothing more."""
-        self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
-        self._listener.count(refusal, "connect")
+        self._refuse_early(refusal, head=None, keep_alive=False, entrance=CONNECT)
         self._close(linger=True)
 
     @property
@@ -453,8 +451,11 @@ class CallerConnection(asyncio.Protocol):
 
     def _unreadable(self, error: Exception) -> None:
         if isinstance(error, httptools.HttpParserCallbackError):
+            exchange = self._exchange
             self.abort()
-            raise error  # a fault of ours: the loop's handler logs it
+            if exchange is None:
+                raise error  # a fault of ours: the loop's handler logs it
+            exchange.fault(error)
         if not self._halted and not self._closing:
             self._halt(Refusal(code="request_rejected", detail=f"The request is malformed: {error}."))
 
@@ -471,9 +472,17 @@ class CallerConnection(asyncio.Protocol):
             self._answer_fault(refusal)
 
     def _answer_fault(self, refusal: Refusal) -> None:
-        self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
-        self._listener.count(refusal, "connect" if self.tunnel else "absolute")
+        self._refuse_early(refusal, head=None, keep_alive=False)
         self._close(linger=True)
+
+    def _refuse_early(
+        self, refusal: Refusal, *, head: RequestHead | None, keep_alive: bool, entrance: str = ABSOLUTE
+    ) -> None:
+        """Refuse what never became an exchange."""
+        request_id = self.services.request_id()
+        self.refuse(refusal, request_id, head=head, keep_alive=keep_alive)
+        entrance = CONNECT if self.tunnel is not None else entrance
+        self._listener.refused(refusal, request_id, entrance, self.admission)
 
     def _is_reading_head(self) -> bool:
         """Whether the request that can't be read any further is a HEAD: its answer has no content either."""

@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
+import structlog
+
 from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
@@ -46,6 +48,7 @@ _PROXY_AUTHENTICATION_REQUIRED = 407
 _LOST_AT_MOST = 64 * 1024
 """Bytes that go into an idle connection before it says that it was closed: no 401 will ask for more of them again."""
 _Args = TypeVarTuple("_Args")
+_logger = structlog.get_logger("gateway.proxy")
 
 
 def _searched_for_both(fresh: Live, live: Live) -> Live:
@@ -464,7 +467,14 @@ class Exchange:
         standing = vault.peek(live.connection_id)
         if standing is not None and standing.token_version > live.token_version:
             return  # the next request has a newer one
-        if await vault.after_401(live) is not None:
+        try:
+            fresh = await vault.after_401(live)
+        except GatewayError as error:
+            code, detail = error.refusal.code, error.refusal.detail
+            told = {"request_id": self.request_id, "connection": live.connection_id}
+            _logger.info("token.not_replaced", **told, code=code, detail=detail)
+            return
+        if fresh is not None:
             vault.refused_again(live)
 
     def _relay_held(self, held: Held) -> None:
@@ -542,9 +552,20 @@ class Exchange:
             await step(*args)
         except GatewayError as error:
             self._refuse(error.refusal)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - logged whole
             self.reject(Refusal(code="internal", detail="The gateway has a fault; its log says which."))
-            raise  # the loop's handler logs it
+            self.fault(error)
+
+    def fault(self, error: Exception) -> None:
+        """Log a fault of ours with what whoever met it was given: the request's id."""
+        _logger.error(
+            "request.fault",
+            request_id=self.request_id,
+            connection=self._route.tag.connection_id,
+            client=self._client,
+            trace_id=self._trace_id(),
+            exc_info=error,
+        )
 
     def _log(self, status: int, code: str) -> None:
         services, target, live = self._services, self._target, self._live
