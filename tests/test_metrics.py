@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from gateway.metrics import Metrics
+from gateway.metrics.counts import CODES
 from gateway.metrics.families import FAMILIES, exposition, registry
 from gateway.metrics.process import FIGURES, figures
 
@@ -176,6 +177,19 @@ def test_ten_thousand_connections_of_a_thousand_apps_and_hostile_labels_add_no_s
     assert sample(metrics, "gateway_requests_total", code="other", entrance="other", status_class="other") == 10_000
     assert sum(value for _, value in metrics.refreshes.items()) == 10_000
     assert sample(metrics, "gateway_connections", app="other", status="active") == 900 * 9
+
+
+def test_the_worst_that_can_be_made_of_it_is_a_scrape_of_four_thousand_lines():
+    metrics = Metrics()
+    for entrance in ("absolute", "connect", "path", "x"):
+        for status in (100, 200, 300, 400, 500, 600):
+            for code in (*CODES, "x"):
+                metrics.request(code, status, 0.1, entrance)
+    for app in range(200):
+        for outcome in range(30):
+            metrics.refresh(f"o{outcome}", f"a{app}")
+    metrics.census.connections = {(f"a{app}", status): 1 for app in range(200) for status in "abcd"}
+    assert 3_000 < len(lines(metrics)) < 4_000
 
 
 def test_an_app_that_has_a_series_keeps_it_whatever_a_worker_sees_first():

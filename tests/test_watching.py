@@ -38,10 +38,11 @@ async def test_the_census_counts_what_the_store_holds_and_what_this_server_is_ma
     await Taking(gateway).look()
     census = gateway.metrics.census
     assert census.store_up is True
-    assert census.connections == {
+    assert {key: count for key, count in census.connections.items() if count} == {
         ("crm", "active"): 2,
         ("mail", "needs_reauthorization"): 1,
     }
+    assert census.connections["crm", "needs_reauthorization"] == 0, "else it couldn't be seen to rise"
     assert (census.retrying, census.given_up) == (1, 1)
     assert census.waiting == {"revocations": 2, "deliveries": 0}
     assert census.overdue == {"renewals": 40.0, "revocations": 90.0, "deliveries": 0.0}
@@ -63,7 +64,7 @@ async def test_while_the_store_is_away_it_is_said_to_be_and_the_rest_stays_as_it
         await connection.exec_driver_sql("ALTER TABLE revocations RENAME TO away")
     await taking.look()
     assert census.store_up is False
-    assert census.connections == {("crm", "active"): 1}
+    assert census.connections["crm", "active"] == 1
     async with gateway.store.database.write() as connection:
         await connection.exec_driver_sql("ALTER TABLE away RENAME TO revocations")
     await taking.look()

@@ -16,6 +16,7 @@ from gateway.app.compose import Gateway
 from gateway.errors import GatewayError
 from gateway.metrics import Census, Metrics
 from gateway.metrics.process import figures
+from gateway.store import Status
 from gateway.store.store import Store
 
 LOOK_SECONDS = 1.0
@@ -101,7 +102,8 @@ class Taking:
     async def _count(self, store: Store, census: Census, now: float) -> None:
         newest = await store.changes.latest()
         counted = await store.census.take()
-        census.connections = counted.connections
+        apps = {app for app, _ in counted.connections}
+        census.connections = {(app, status): 0 for app in apps for status in Status} | dict(counted.connections)
         census.retrying, census.given_up = counted.retrying, counted.given_up
         census.waiting = {"revocations": counted.revocations, "deliveries": counted.deliveries}
         census.data_key_made_at = counted.data_key_made_at

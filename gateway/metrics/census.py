@@ -16,7 +16,7 @@ class Census:
 
     store_up: bool | None = None
     connections: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """By app and status."""
+    """By app and status; of an app that has any, those that there are none of too: what rises from nothing is seen."""
     retrying: int | None = None
     """Active connections whose last refresh has failed."""
     waiting: Mapping[str, int] = field(default_factory=dict)

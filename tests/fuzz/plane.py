@@ -218,7 +218,7 @@ class Plane:
     def tunnel_closed(self) -> None:
         """Count none."""
 
-    def count(self, refusal: Refusal, entrance: str) -> None:
+    def refused(self, refusal: Refusal, request_id: str, entrance: str, admission: object) -> None:
         """Count none."""
 
     def spawn(self, step: Coroutine[Any, Any, None]) -> None:
