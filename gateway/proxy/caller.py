@@ -361,8 +361,11 @@ class CallerConnection(asyncio.Protocol):
             else:
                 self._next()
             return
-        kind = Exchange if self.services.tracer is None else TracedExchange
-        self._exchange = exchange = kind(self.services, self, route, head, content)
+        if self.services.tracer is None:
+            exchange = Exchange(self.services, self, route, head, content)
+        else:
+            exchange = TracedExchange(self.services, self, route, head, content)
+        self._exchange = exchange
         self.deadline = exchange.began + _PREPARING
         exchange.start()
 
