@@ -6,6 +6,7 @@ nobody is ever shown a traceback. Pages turn the same refusal into a page (`Rend
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from gateway.attempts import Attempts
 from gateway.errors import ClientError, GatewayError, Refusal
 
 REQUEST_ID = web.RequestKey("request_id", str)
@@ -63,6 +65,13 @@ async def read_content(request: web.Request, *, most: int) -> bytes:
 
 def answer_faults(render: Renderer) -> Middleware:
     """Return the middleware that gives each request its id and turns every fault into what `render` makes of it."""
+    told = Attempts(time.monotonic)
+
+    async def refused(request: web.Request, refusal: Refusal, error: web.HTTPException | None) -> web.StreamResponse:
+        if not told.wait(request.remote):  # whoever floods us with what is refused doesn't fill the log
+            told.failed(request.remote)
+            _tell(request, refusal)
+        return await _refused(render, request, refusal, error)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -72,12 +81,12 @@ def answer_faults(render: Renderer) -> Middleware:
         except web.HTTPException as error:
             if error.status < 400:  # noqa: PLR2004 - aiohttp raises redirects too
                 raise
-            response = await _refused(render, request, _of_http(error), error)
+            response = await refused(request, _of_http(error), error)
         except GatewayError as error:
-            response = await _refused(render, request, error.refusal, None)
+            response = await refused(request, error.refusal, None)
         except web.RequestPayloadError:
             refusal = Refusal(code="request_rejected", detail="The request's body could not be read to its end.")
-            response = await _refused(render, request, refusal, None)
+            response = await refused(request, refusal, None)
         except Exception:  # the last line: a fault of ours is logged whole and shown as one sentence
             log.exception("web.fault", request_id=request[REQUEST_ID], method=request.method)
             refusal = Refusal(
@@ -89,6 +98,14 @@ def answer_faults(render: Renderer) -> Middleware:
         return response
 
     return middleware
+
+
+def _tell(request: web.Request, refusal: Refusal) -> None:
+    """Log a refusal under the id that is shown with it. Of the path only its pattern: it may hold a one-time token."""
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else ""
+    told = {"request_id": request[REQUEST_ID], "method": request.method, "route": route}
+    log.info("web.refused", **told, status=refusal.status, code=refusal.code)
 
 
 async def _refused(

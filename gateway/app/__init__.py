@@ -7,6 +7,8 @@ process   what the process asks of its system
 serving   `serve`: listeners, watchers, signals
 chores    what a server does beside: hear of changes, store the request log
 tallying  so are its counts of every request
+telemetry traces, for OpenTelemetry
+watching  what it looks up about itself for /metrics
 workers   several processes on one proxy port
 """
 

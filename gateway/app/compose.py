@@ -88,6 +88,7 @@ async def open_gateway(
         stack.push_async_callback(egress.close)
         access, audit = Access(store, clock), Audit(store, clock)
         metrics, tally = Metrics(), Tally()
+        store.database.watched = metrics.store
 
         def on_refresh(app: str, connection: str, *, renewed: bool) -> None:
             tally.renewal(clock(), app, connection, renewed=renewed)

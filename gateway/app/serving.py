@@ -26,6 +26,8 @@ from gateway.app.signals import end_by, heeding, read_again
 from gateway.app.sockets import Handed, Sockets, copies, place_of, sockets_for
 from gateway.app.tallying import store_tallies
 from gateway.app.tasks import tasks
+from gateway.app.telemetry import tracing
+from gateway.app.watching import take_census, watch_itself
 from gateway.errors import StartError
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.server import ProxyServer
@@ -155,7 +157,7 @@ async def running(settings: Settings, handed: Handed | None = None) -> AsyncIter
         async with open_gateway(settings) as gateway, AsyncExitStack() as stack:
             upkeep = gateway.vault.upkeep(webhook)  # not in `background`: once for a server, not in each worker
             await stack.enter_async_context(background(gateway))
-            await stack.enter_async_context(tasks(upkeep.run()))
+            await stack.enter_async_context(tasks(upkeep.run(), take_census(gateway)))
             proxies = await stack.enter_async_context(_proxies(gateway, sockets))
             web = await stack.enter_async_context(_web(gateway, sockets, proxies))
             now = Running(
@@ -184,7 +186,8 @@ async def background(gateway: Gateway) -> AsyncIterator[None]:
     """Load who may call, and follow every change of the store and of the policies from there on; store the tallies."""
     after = await gateway.store.changes.latest()
     await gateway.access.load()
-    async with tasks(hear_of_changes(gateway, after=after), watch_policies(gateway), store_tallies(gateway)):
+    hearing, policies = hear_of_changes(gateway, after=after), watch_policies(gateway)
+    async with tasks(hearing, policies, store_tallies(gateway), watch_itself(gateway)):
         yield
 
 
@@ -193,17 +196,18 @@ async def proxy_listener(gateway: Gateway, sockets: Sequence[socket.socket]) -> 
     """Listen for proxied requests on these, which are closed with it, and store their log."""
     settings = affordable(gateway.settings)
     requests = AccessLog(json=settings.log.format == "json", tally=gateway.tally)
-    server = ProxyServer(
-        vault=gateway.vault,
-        access=gateway.access,
-        egress=gateway.egress,
-        settings=settings,
-        metrics=gateway.metrics,
-        certs=await gateway.authority(),
-        gateway_id=gateway.gateway_id,
-        log=requests,
-    )
-    async with tasks(store_requests(gateway, requests)):
+    async with tracing() as tracer, tasks(store_requests(gateway, requests)):
+        server = ProxyServer(
+            vault=gateway.vault,
+            access=gateway.access,
+            egress=gateway.egress,
+            settings=settings,
+            metrics=gateway.metrics,
+            certs=await gateway.authority(),
+            gateway_id=gateway.gateway_id,
+            log=requests,
+            tracer=tracer,
+        )
         await server.start(sockets)
         try:
             yield server

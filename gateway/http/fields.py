@@ -33,6 +33,8 @@ class Role(IntEnum):
     LOCATION = 17
     SET_COOKIE = 18
     METHOD_OVERRIDE = 19  # a server may take it for the method
+    TRACEPARENT = 20
+    TRACESTATE = 21
 
 
 class Name(NamedTuple):
@@ -72,6 +74,8 @@ _ROLES = {
     b"x-http-method-override": Role.METHOD_OVERRIDE,
     b"x-http-method": Role.METHOD_OVERRIDE,
     b"x-method-override": Role.METHOD_OVERRIDE,
+    b"traceparent": Role.TRACEPARENT,
+    b"tracestate": Role.TRACESTATE,
 }
 _NEVER_DISGUISED = frozenset({b"x-original-url", b"x-rewrite-url"}) | frozenset(
     name

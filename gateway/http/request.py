@@ -53,6 +53,7 @@ class RequestShape(Shape):
         "length_at",
         "method_override_at",
         "proxy_authorization_at",
+        "traceparent_at",
         "transfer_encoding_at",
         "upgrade_at",
         "via_at",
@@ -82,6 +83,8 @@ class RequestShape(Shape):
         self.content_type_at = self.last(Role.CONTENT_TYPE)
         self.content_encoding_at = self.last(Role.CONTENT_ENCODING)
         self.method_override_at = self.last(Role.METHOD_OVERRIDE)
+        traceparent = self.all(Role.TRACEPARENT)
+        self.traceparent_at = traceparent[0] if len(traceparent) == 1 else -1  # of two, neither is believed
         self.upgrade_at = self.all(Role.UPGRADE)
         self.via_at = self.all(Role.VIA)
         self.is_plain = self.places.keys().isdisjoint(_WEIGHTY)
@@ -167,6 +170,16 @@ class RequestHead:
         """The method that a server may take for the request's, upper case."""
         value = self._value(self.shape.method_override_at)
         return None if value is None else value.decode("latin-1").upper()
+
+    @property
+    def traceparent(self) -> bytes | None:
+        """Traceparent, if there is one and not two."""
+        return self._value(self.shape.traceparent_at)
+
+    @property
+    def tracestate(self) -> bytes:
+        """Every Tracestate, as one list."""
+        return b",".join([self.values[at] for at in self.shape.all(Role.TRACESTATE)])
 
     @property
     def upgrade(self) -> bytes | None:

@@ -11,6 +11,7 @@ the exchange to the caller.
     exchange     the one pipeline: admit, decide, inject, send, refresh and replay, relay
     outgoing     a request as it goes upstream (pure)
     held         a 401 that waits for the refresh
+    traced       the same pipeline, told to whoever follows traces; tracing says who that is
     admission    who is calling, and may they use that connection
     relay        how an answer goes back: framing, scrubbing, Location
     content      a request's content on its way, kept while it may be needed again

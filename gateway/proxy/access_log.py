@@ -30,7 +30,10 @@ def shown_path(path: str) -> str:
 
 @dataclass(slots=True)  # not frozen: one is made for each request
 class Entry:
-    """One request. `at` is epoch seconds, `seconds` how long it took; `code` is empty where upstream answered."""
+    """One request. `at` is epoch seconds, `seconds` how long it took.
+
+    `code` is empty where upstream answered, `trace_id` where the request is no part of a trace.
+    """
 
     at: float
     request_id: str
@@ -47,6 +50,7 @@ class Entry:
     sent: int
     received: int
     refreshed: bool
+    trace_id: str = ""
 
 
 _AS_LOGGED = tuple(field.name for field in fields(Entry) if field.name != "at")  # that is the timestamp
@@ -100,6 +104,8 @@ class AccessLog:
 def _json_line(entry: Entry) -> str:
     values = dict(zip(_AS_LOGGED, _logged(entry), strict=True))
     values["seconds"] = round(entry.seconds, 6)
+    if not entry.trace_id:
+        del values["trace_id"]
     record = {"event": "request", "timestamp": _stamp(entry.at), **values}
     return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE).decode()
 
@@ -109,7 +115,8 @@ def _plain_line(entry: Entry) -> str:
     return (
         f"{_stamp(entry.at)} {entry.status} {entry.code or '-'} {entry.method} {entry.origin}{entry.path}"
         f" connection={entry.connection or '-'} client={entry.client or '-'} via={entry.entrance}"
-        f" {tenths // 10}.{tenths % 10}ms {entry.request_id}{' refreshed' if entry.refreshed else ''}\n"
+        f" {tenths // 10}.{tenths % 10}ms {entry.request_id}{' refreshed' if entry.refreshed else ''}"
+        f"{f' trace={entry.trace_id}' if entry.trace_id else ''}\n"
     )
 
 

@@ -23,9 +23,10 @@ from gateway.http.upgrade import may_be_offered
 from gateway.proxy.admission import Admission
 from gateway.proxy.answers import refusal_bytes
 from gateway.proxy.content import Content
-from gateway.proxy.entrances import Tunnel, route_request
+from gateway.proxy.entrances import ABSOLUTE, CONNECT, Tunnel, route_request
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.outbox import LARGE, send
+from gateway.proxy.traced import TracedExchange
 from gateway.proxy.tunnel import PARTING, Joined, open_tunnel
 from gateway.proxy.upstream import UpstreamConnection
 
@@ -252,7 +253,7 @@ class CallerConnection(asyncio.Protocol):
             self._closing = True
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
-        """Go on to the next request, or close. An answer that didn't say that it is the last isn't, while draining too."""
+        """Go on to the next request, or close. While draining, too, an answer is the last only where it says so."""
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()
@@ -369,14 +370,17 @@ class CallerConnection(asyncio.Protocol):
         route = route_request(head, self._inside, self.admission.tag)
         if isinstance(route, Refusal):
             whole = content is None or content.complete
-            self.refuse(route, self.services.request_id(), head=head, keep_alive=whole and head.upgrade is None)
-            self._listener.count(route, "connect" if self.tunnel else "absolute")
+            self._refuse_early(route, head=head, keep_alive=whole and head.upgrade is None)
             if self._closing:
                 self._close(linger=True)
             else:
                 self._next()
             return
-        self._exchange = exchange = Exchange(self.services, self, route, head, content)
+        if self.services.tracer is None:
+            exchange = Exchange(self.services, self, route, head, content)
+        else:
+            exchange = TracedExchange(self.services, self, route, head, content)
+        self._exchange = exchange
         self.deadline = exchange.began + _PREPARING
         exchange.start()
 
@@ -413,8 +417,7 @@ class CallerConnection(asyncio.Protocol):
 
     def connect_refused(self, refusal: Refusal) -> None:
         """Answer a CONNECT with no, and read nothing more."""
-        self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
-        self._listener.count(refusal, "connect")
+        self._refuse_early(refusal, head=None, keep_alive=False, entrance=CONNECT)
         self._close(linger=True)
 
     @property
@@ -466,8 +469,11 @@ class CallerConnection(asyncio.Protocol):
 
     def _unreadable(self, error: Exception) -> None:
         if isinstance(error, httptools.HttpParserCallbackError):
+            exchange = self._exchange
             self.abort()
-            raise error  # a fault of ours: the loop's handler logs it
+            if exchange is None:
+                raise error  # a fault of ours: the loop's handler logs it
+            exchange.fault(error)
         if not self._halted and not self._closing:
             self._halt(Refusal(code="request_rejected", detail=f"The request is malformed: {error}."))
 
@@ -484,9 +490,17 @@ class CallerConnection(asyncio.Protocol):
             self._answer_fault(refusal)
 
     def _answer_fault(self, refusal: Refusal) -> None:
-        self.refuse(refusal, self.services.request_id(), head=None, keep_alive=False)
-        self._listener.count(refusal, "connect" if self.tunnel else "absolute")
+        self._refuse_early(refusal, head=None, keep_alive=False)
         self._close(linger=True)
+
+    def _refuse_early(
+        self, refusal: Refusal, *, head: RequestHead | None, keep_alive: bool, entrance: str = ABSOLUTE
+    ) -> None:
+        """Refuse what never became an exchange."""
+        request_id = self.services.request_id()
+        self.refuse(refusal, request_id, head=head, keep_alive=keep_alive)
+        entrance = CONNECT if self.tunnel is not None else entrance
+        self._listener.refused(refusal, request_id, entrance, self.admission)
 
     def _is_reading_head(self) -> bool:
         """Whether the request that can't be read any further is a HEAD: its answer has no content either."""

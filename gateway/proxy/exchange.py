@@ -15,10 +15,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
+import structlog
+
 from gateway.errors import GatewayError, Refusal
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
 from gateway.http.scrub import Scrubber
+from gateway.http.trace_context import read_traceparent
 from gateway.http.upgrade import takes_up
 from gateway.policy.inject import Injection
 from gateway.policy.match import Denied
@@ -45,6 +48,7 @@ _PROXY_AUTHENTICATION_REQUIRED = 407
 _LOST_AT_MOST = 64 * 1024
 """Bytes that go into an idle connection before it says that it was closed: no 401 will ask for more of them again."""
 _Args = TypeVarTuple("_Args")
+_logger = structlog.get_logger("gateway.proxy")
 
 
 def _searched_for_both(fresh: Live, live: Live) -> Live:
@@ -72,6 +76,9 @@ class Exchange:
     _ended = False
     _untold = False  # the log has had enough of this caller
     _received = 0
+    _preparing = 0.0  # seconds until it was sent; of all tries together, as the next
+    _waited = 0.0  # from there until upstream began to answer
+    _added = b""  # lines that go upstream, beside the policy's
     _permission: Permission | None = None  # looked at once it is under way for longer than most
     _task: asyncio.Task[None] | None = None
 
@@ -84,7 +91,7 @@ class Exchange:
         self._services = services
         self._caller = caller
         self._route = route
-        self.began = services.time()
+        self.began = self._mark = services.time()
         self._target = route.target  # as asked for, until it is decided on
 
     # Admit.
@@ -109,6 +116,9 @@ class Exchange:
             detail = "The request may come from a web page, and shows no client token."
             self._refuse(Refusal(code="proxy_authentication_required", detail=detail, hint=PAGE_HINT))
             return
+        self._admitted()
+
+    def _admitted(self) -> None:
         live = self._services.vault.peek(self._route.tag.connection_id)
         if live is not None:
             self._decide(live)
@@ -265,8 +275,11 @@ class Exchange:
             drop=self._route.drop,
             body=body,
             upgrade=upgrade,
-            via=self._services.via,
+            via=self._services.via + self._added,
         )
+        now = self._services.time()
+        self._preparing += now - self._mark
+        self._mark = now
         connection.ask(self, method=head.method, head=out, cookies=live.cookies)
         if self._caller.write_paused:
             connection.pause_reading()  # said while there was no connection yet: of the answer before this one
@@ -310,6 +323,9 @@ class Exchange:
         live, status = self._live, head.status
         if live is None:
             return
+        now = self._services.time()
+        self._waited += now - self._mark
+        self._mark = now
         if status == _UNAUTHORIZED and live.refreshable:
             if not self._replayed:
                 self._see_to_token(head, live)
@@ -451,7 +467,14 @@ class Exchange:
         standing = vault.peek(live.connection_id)
         if standing is not None and standing.token_version > live.token_version:
             return  # the next request has a newer one
-        if await vault.after_401(live) is not None:
+        try:
+            fresh = await vault.after_401(live)
+        except GatewayError as error:
+            code, detail = error.refusal.code, error.refusal.detail
+            told = {"request_id": self.request_id, "connection": live.connection_id}
+            _logger.info("token.not_replaced", **told, code=code, detail=detail)
+            return
+        if fresh is not None:
             vault.refused_again(live)
 
     def _relay_held(self, held: Held) -> None:
@@ -529,15 +552,28 @@ class Exchange:
             await step(*args)
         except GatewayError as error:
             self._refuse(error.refusal)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - logged whole
             self.reject(Refusal(code="internal", detail="The gateway has a fault; its log says which."))
-            raise  # the loop's handler logs it
+            self.fault(error)
+
+    def fault(self, error: Exception) -> None:
+        """Log a fault of ours with what whoever met it was given: the request's id."""
+        _logger.error(
+            "request.fault",
+            request_id=self.request_id,
+            connection=self._route.tag.connection_id,
+            client=self._client,
+            trace_id=self._trace_id(),
+            exc_info=error,
+        )
 
     def _log(self, status: int, code: str) -> None:
         services, target, live = self._services, self._target, self._live
         seconds = services.time() - self.began
         entrance = self._route.entrance
-        services.metrics.request(code or "ok", status, seconds, entrance)
+        services.metrics.request(
+            code or "ok", status, seconds, entrance, preparing=self._preparing, upstream=self._waited
+        )
         if self._untold:
             services.log.tally.turned_away(services.clock())
             return
@@ -558,5 +594,12 @@ class Exchange:
                 self.content.size if self.content is not None else 0,
                 self._received,
                 self._replayed,
+                self._trace_id(),
             )
         )
+
+    def _trace_id(self) -> str:
+        """Return the trace that the caller says the request is a part of; empty: it says nothing."""
+        value = self.head.traceparent if self.head.shape.traceparent_at >= 0 else None
+        parent = read_traceparent(value) if value is not None else None
+        return parent.trace_id if parent is not None else ""

@@ -21,12 +21,14 @@ from gateway.egress import Egress
 from gateway.errors import GatewayError, Refusal, StartError
 from gateway.metrics import Metrics
 from gateway.proxy.access_log import AccessLog
+from gateway.proxy.admission import Admission
 from gateway.proxy.caller import CallerConnection
 from gateway.proxy.certs import Authority
 from gateway.proxy.entrances import Tunnel
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
 from gateway.proxy.services import Services
+from gateway.proxy.tracing import Tracer
 from gateway.settings import Settings
 from gateway.vault import Vault
 
@@ -97,13 +99,18 @@ class Listener:
         self._tunnels -= 1
         self.services.metrics.tunnels.dec()
 
-    def tls_failed(self, host: str, error: Exception) -> None:
+    def tls_failed(self, tunnel: Tunnel, error: Exception) -> None:
         """Log a handshake that the caller broke off: most often it doesn't trust our CA."""
         reason = getattr(error, "reason", None) or type(error).__name__
-        _log.info("tunnel.tls_failed", host=host, reason=reason, hint="does the caller trust `gateway ca export`?")
+        hint = "does the caller trust `gateway ca export`?"
+        _log.info("tunnel.tls_failed", connection=tunnel.tag.connection_id, host=tunnel.host, reason=reason, hint=hint)
 
-    def count(self, refusal: Refusal, entrance: str) -> None:
-        """Count a refusal that never became an exchange."""
+    def refused(self, refusal: Refusal, request_id: str, entrance: str, admission: Admission) -> None:
+        """Count a refusal that never became an exchange, and log it unless somebody floods us with them."""
+        if admission.is_news():
+            _log.info(
+                "request.refused", request_id=request_id, entrance=entrance, code=refusal.code, status=refusal.status
+            )
         self.services.metrics.request(refusal.code, refusal.status, 0.0, entrance)
         self.services.log.tally.turned_away(self.services.clock())
 
@@ -156,10 +163,12 @@ class ProxyServer:
         certs: Authority,
         gateway_id: str,
         log: AccessLog,
+        tracer: Tracer | None = None,
     ) -> None:
         self._settings = settings
         loop = asyncio.get_running_loop()
         timeouts, limits = settings.timeouts, settings.limits
+        metrics.client_connections_limit.value = limits.connections
         name = f"gateway-{gateway_id}".encode("ascii")
         outbox = Outbox(loop.call_soon)
         pool = Pool(
@@ -188,6 +197,7 @@ class ProxyServer:
                 background=self._background,
                 guesses=Attempts(loop.time),
                 strangers=Attempts(loop.time),
+                tracer=tracer,
             ),
             outbox,
         )

@@ -10,6 +10,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority
 from gateway.proxy.pool import Pool
+from gateway.proxy.tracing import Tracer
 from gateway.settings import Settings
 from gateway.vault import Vault
 
@@ -20,7 +21,7 @@ class Services:
 
     `via_name` is this gateway in `Via`. `clock` gives epoch seconds, `time` monotonic ones. `background` runs what
     nobody waits for. `guesses` are wrong client tokens by address; `strangers` what the log has had of callers that
-    nobody knows.
+    nobody knows. `tracer` is None where nobody follows traces.
     """
 
     vault: Vault
@@ -38,3 +39,4 @@ class Services:
     background: Callable[[Coroutine[Any, Any, Any]], None]
     guesses: Attempts
     strangers: Attempts
+    tracer: Tracer | None

@@ -170,7 +170,7 @@ class TunnelEntry(asyncio.Protocol):
         layer.data_received(b"".join(self._early))
 
     def _tls_failed(self, error: Exception) -> None:
-        self._listener.tls_failed(self._tunnel.host, error)
+        self._listener.tls_failed(self._tunnel, error)
         self._gone()
 
     def _gone(self) -> None:

@@ -46,6 +46,9 @@ class Receiver(Protocol):
     def switched(self, head: ResponseHead, early: bytes) -> None:
         """Take a 101 and the first bytes of what follows."""
 
+    def fault(self, error: Exception) -> None:
+        """Take note of a fault of the gateway's own, and log it."""
+
     def upstream_paused(self) -> None:
         """Upstream takes no more content for now."""
 
@@ -179,7 +182,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._raw is not None:
             self._raw.from_upstream(data)
             return
-        if self._receiver is None:
+        receiver = self._receiver
+        if receiver is None:
             self.close()  # an answer nobody asked for
             return
         if not self._asked:
@@ -187,18 +191,10 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._answered = True
         try:
-            early = self._reader.feed(data)
-        except ResponseInvalid as invalid:
-            self._hand_on()  # what came before the fault
-            self._fail(str(invalid))
-        except Exception:
+            self._read(data)
+        except Exception as error:  # noqa: BLE001 - a fault of ours, which is logged
             self._fail("the gateway could not handle it")
-            raise  # a fault of ours: the loop's handler logs it
-        else:
-            if early is None:
-                self._hand_on()
-            else:
-                self._switched(early)
+            receiver.fault(error)
 
     def eof_received(self) -> bool:
         """Upstream has closed its side, cleanly."""
@@ -230,6 +226,18 @@ class UpstreamConnection(asyncio.Protocol):
             receiver.upstream_resumed()
 
     # Inside.
+
+    def _read(self, data: bytes) -> None:
+        try:
+            early = self._reader.feed(data)
+        except ResponseInvalid as invalid:
+            self._hand_on()  # what came before the fault
+            self._fail(str(invalid))
+        else:
+            if early is None:
+                self._hand_on()
+            else:
+                self._switched(early)
 
     def _hand_on(self) -> None:
         """Tell the exchange all that came at once: nothing that came behind an answer may meet the next exchange."""

@@ -3,7 +3,7 @@
     store        Store: opened, its groups of queries, closed
     rows         the rows as values
     connections, leases, due, clients, app_secrets, links, login_states, events, requests, tallies, revocations,
-    deliveries, data_keys, meta, attention
+    deliveries, data_keys, meta, attention, census
                  one group of queries each
     changes      the change feed, by which every process hears of every change
     tables       the tables                  migrations   how older ones become them, with Alembic

@@ -54,6 +54,8 @@ class Changes:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.seen = 0
+        """The newest change that `watch` has told."""
 
     async def latest(self) -> int:
         """Return the number of the newest change, 0 if there is none."""
@@ -84,13 +86,14 @@ class Changes:
             try:
                 if seen is None:
                     seen = await self.latest()
+                self.seen = seen
                 async with self._database.read() as connection:
                     look = _Look(connection)
                     while True:
                         fresh = await look.behind(seen)
                         if fresh:
                             await _tell(callback, fresh, seen)
-                            seen = fresh[-1][0]
+                            seen = self.seen = fresh[-1][0]
                         await asyncio.sleep(interval)
             except StoreError as error:
                 if on_error is not None:

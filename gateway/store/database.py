@@ -11,23 +11,33 @@ before. And a write that came too late for its key says so after they were read,
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext, suppress
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from typing import Any, Protocol
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from gateway.errors import StoreError
 from gateway.keyring import Keyring
-from gateway.store.failures import RetiredKeyError, translated
+from gateway.store.failures import ConflictError, RetiredKeyError, translated
 from gateway.store.sealed import noting
 from gateway.store.transaction import Transaction
 
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
 POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
 CONNECT_SECONDS = 10.0  # PostgreSQL: asyncpg's own default is a minute, in which everybody waits
+HELD = 60.0  # seconds: what is read for longer follows the change feed, and tells nothing of how fast the store is
 CLOSE_SECONDS = 5.0  # a step on SQLite takes milliseconds; who is stuck isn't waited for
 _WRITES = "gateway_writes"
+
+
+class Watched(Protocol):
+    """Is told of each use of the store."""
+
+    def __call__(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """`operation` is `read` or `write`; must be quick."""
 
 
 class Database:
@@ -42,6 +52,7 @@ class Database:
         self._in_use, self._idle = 0, asyncio.Event()
         self._keyring: Keyring | None = None
         self._learn: Callable[[], Awaitable[None]] | None = None
+        self.watched: Watched | None = None
         self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
 
     def opened_with(self, keyring: Keyring, learn: Callable[[], Awaitable[None]]) -> None:
@@ -56,7 +67,7 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Transaction]:
         """Give a connection to read with; each statement sees the newest commit. Raises `StoreError`."""
-        with translated(), noting() as seen:
+        with self._timed("read"), translated(), noting() as seen:
             async with self._using(self._reader) as transaction:
                 yield transaction
             await self._know(seen)
@@ -68,7 +79,7 @@ class Database:
         Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
         `StoreError` for everything else.
         """
-        with translated(), noting() as seen:
+        with self._timed("write"), translated(), noting() as seen:
             try:
                 async with self._turn, self._using(self._writer) as transaction:
                     yield transaction
@@ -77,6 +88,19 @@ class Database:
                 await self.learn()
                 raise
             await self._know(seen)
+
+    @contextmanager
+    def _timed(self, operation: str) -> Iterator[None]:
+        """Tell who watches how long it took. A key that is taken is no failure of the store's, nor is one retired."""
+        began, failed = time.perf_counter(), False
+        try:
+            yield
+        except StoreError as error:
+            failed = not isinstance(error, ConflictError | RetiredKeyError)
+            raise
+        finally:
+            if self.watched is not None:
+                self.watched(operation, min(time.perf_counter() - began, HELD), failed=failed)
 
     async def _know(self, key_ids: set[int]) -> None:
         if key_ids and self._keyring is not None and not self._keyring.knows(key_ids):

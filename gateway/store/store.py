@@ -12,6 +12,7 @@ from gateway.errors import Refusal, StartError, StoreError
 from gateway.store import schema, sqlite_file
 from gateway.store.app_secrets import AppSecrets
 from gateway.store.attention import Attention
+from gateway.store.census import Census
 from gateway.store.changes import Changes
 from gateway.store.clients import Clients
 from gateway.store.connections import Connections
@@ -47,6 +48,7 @@ class Store:
         self.attention = Attention(database)
         self.keys = DataKeys(database)
         self.meta = Meta(database)
+        self.census = Census(database)
         self.changes = Changes(database)
 
     @classmethod

@@ -75,7 +75,7 @@ class OnRefresh(Protocol):
 class Outcomes(Protocol):
     """The part of `Metrics` that is used here."""
 
-    def refresh(self, outcome: str) -> None:
+    def refresh(self, outcome: str, app: str) -> None:
         """Count one call of a token endpoint by how it ended."""
 
 
@@ -245,7 +245,7 @@ class Renewals:
             answer = TokenRefused(error="sealed", detail=f"The credentials can't be opened: {error}.")
         except GatewayError as error:
             answer = TokenRefused(error=error.refusal.code, detail=error.refusal.detail)
-        self._count(answer)
+        self._count(answer, row.app)
         if self._on_refresh is not None:
             self._on_refresh(row.app, row.id, renewed=isinstance(answer, TokenAnswer))
         if isinstance(answer, TokenAnswer) and policy is not None:
@@ -342,16 +342,16 @@ class Renewals:
     def _tell(self, kind: str, row: ConnectionRow, **detail: object) -> tuple[Alongside, ...]:
         return self._chronicle.tell(kind, actor="gateway", app=row.app, connection=row.id, **detail)
 
-    def _count(self, answer: TokenAnswer | TokenRefused) -> None:
+    def _count(self, answer: TokenAnswer | TokenRefused, app: str) -> None:
         """Count how it ended, in words of our own: a provider's would be labels without bound."""
         if self._outcomes is None:
             return
         match answer:
             case TokenAnswer():
-                self._outcomes.refresh("refreshed")
+                self._outcomes.refresh("refreshed", app)
             case TokenRefused(final=True):
-                self._outcomes.refresh("needs_reauthorization")
+                self._outcomes.refresh("needs_reauthorization", app)
             case TokenRefused(error=error) if error in PROBLEMS:
-                self._outcomes.refresh(error)
+                self._outcomes.refresh(error, app)
             case _:
-                self._outcomes.refresh("refused")
+                self._outcomes.refresh("refused", app)

@@ -9,7 +9,7 @@ from gateway.admin.dispatch import SERVICES
 from gateway.admin.services import Services
 from gateway.errors import GatewayError, Refusal, StoreError
 from gateway.keyring import KeyringError
-from gateway.metrics import CONTENT_TYPE
+from gateway.metrics.families import CONTENT_TYPE, exposition
 from gateway.store.unlock import CANARY
 from gateway.web.readiness import READINESS
 
@@ -32,7 +32,8 @@ async def readyz(request: web.Request) -> web.StreamResponse:
 
 async def metrics(request: web.Request) -> web.StreamResponse:
     """Return the counts for Prometheus. They name no connection, client or host."""
-    return web.Response(body=request.app[SERVICES].metrics.exposition(), headers={"Content-Type": CONTENT_TYPE})
+    body = exposition(request.app[SERVICES].metrics)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
 async def check_ready(services: Services, patience: float = PATIENCE) -> None:

@@ -139,9 +139,11 @@ class Connection(web.RequestHandler):
         elif status < 500:  # noqa: PLR2004 - the caller's fault
             refusal = Refusal(code="request_rejected", detail="The request is not valid HTTP/1.1.")
         else:
-            log.error("web.fault", exc_info=exc)
             refusal = Refusal(code="internal", detail="Something went wrong inside the gateway.")
-        return self._answer(refusal)
+        request_id = secrets.token_hex(8)
+        if refusal.code == "internal":
+            log.error("web.fault", request_id=request_id, exc_info=exc)
+        return self._answer(refusal, request_id)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
@@ -152,8 +154,8 @@ class Connection(web.RequestHandler):
             resp = self._answer(Refusal(code="request_rejected", status=resp.status, detail=detail))
         return await super().finish_response(request, resp, start_time)
 
-    def _answer(self, refusal: Refusal) -> web.Response:
-        request_id = secrets.token_hex(8)
+    def _answer(self, refusal: Refusal, request_id: str = "") -> web.Response:
+        request_id = request_id or secrets.token_hex(8)
         response = web.Response(
             body=orjson.dumps(refusal.problem(request_id)),
             status=refusal.status,

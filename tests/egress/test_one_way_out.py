@@ -18,7 +18,7 @@ GATEWAY = Path(__file__).parent.parent.parent / "gateway"
 TO_THE_OUTSIDE = {
     *("socket", "create_connection", "open_connection", "sock_connect", "create_datagram_endpoint", "start_connection"),
     *("ClientSession", "TCPConnector", "urlopen", "HTTPConnection", "HTTPSConnection", "getaddrinfo", "gethostbyname"),
-    *("open_unix_connection", "create_unix_connection"),
+    *("open_unix_connection", "create_unix_connection", "OTLPSpanExporter"),
 }
 KNOWN = {
     "egress/client.py": "the client for providers, behind the resolver and the check",
@@ -28,6 +28,7 @@ KNOWN = {
     "proxy/pool.py": "wraps a socket that the way out has connected",
     "app/notify.py": "tells the service manager, over a socket of this machine",
     "app/sockets.py": "binds the listeners; tries first whether their addresses are free",
+    "app/telemetry.py": "the collector of the operator's environment, inside as a rule; nobody else has a say in it",
     "cli/run.py": "asks whether the gateway listens",
     "cli/demo/stage.py": "the demo, on loopback",
 }

@@ -159,6 +159,7 @@ class Plane:
             background=_never,
             guesses=Attempts(lambda: 1000.0),
             strangers=Attempts(lambda: 1000.0),
+            tracer=None,
         )
         self.wire = Wire(self.caller(), self._lost)
 
@@ -217,7 +218,7 @@ class Plane:
     def tunnel_closed(self) -> None:
         """Count none."""
 
-    def count(self, refusal: Refusal, entrance: str) -> None:
+    def refused(self, refusal: Refusal, request_id: str, entrance: str, admission: object) -> None:
         """Count none."""
 
     def spawn(self, step: Coroutine[Any, Any, None]) -> None:

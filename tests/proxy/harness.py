@@ -24,6 +24,7 @@ from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority, _create, _moment
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tally import Tally
+from gateway.proxy.tracing import Tracer
 from gateway.secret import Secret
 from gateway.settings import Settings
 from gateway.store.rows import ClientRow, Status
@@ -306,7 +307,9 @@ def settings(tmp_path: Path, **sections: Any) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def running(configured: Settings, service: Service, *, egress: Egress | None = None) -> AsyncIterator[Gateway]:
+async def running(
+    configured: Settings, service: Service, *, egress: Egress | None = None, tracer: Tracer | None = None
+) -> AsyncIterator[Gateway]:
     vault, access = FakeVault(), FakeAccess()
     way_out = egress or Egress(allow_networks=["127.0.0.0/8"])
     log = AccessLog(json=True, tally=Tally(), stream=io.StringIO())
@@ -320,6 +323,7 @@ async def running(configured: Settings, service: Service, *, egress: Egress | No
         certs=Authority(certificate, key, time.time),
         gateway_id=GATEWAY_ID,
         log=log,
+        tracer=tracer,
     )
     await server.start(bound(configured.proxy.listen))
     gateway = Gateway(server, vault, access, service, log)

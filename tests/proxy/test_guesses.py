@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.attempts import BURST, EVERY, Attempts
+from gateway.metrics.families import exposition
 from tests.proxy.harness import TOKEN, Caller, Gateway
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -129,7 +130,7 @@ async def test_every_refused_try_is_counted_and_few_are_logged(gateway: Gateway,
         await ask(gateway, path_style(gateway, None))
     logged = gateway.log.take_recent()
     assert [entry.client for entry in logged] == [""] * BURST
-    text = gateway.server._listener.services.metrics.exposition().decode()
+    text = exposition(gateway.server._listener.services.metrics).decode()
     for code, entrance, count in (
         ("proxy_authentication_required", "absolute", BURST),
         ("rate_limited", "absolute", flood - BURST),

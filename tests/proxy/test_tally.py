@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.metrics import BUCKETS
+from gateway.metrics.families import exposition
+from gateway.metrics.kinds import BUCKETS
 from gateway.proxy import tally as module
 from gateway.proxy.access_log import Entry
 from gateway.proxy.tally import FAILED, FIRST, REFRESHED, REFUSED, Cell, Key, Tally
@@ -129,7 +130,7 @@ async def test_the_gateway_counts_what_it_forwards_refuses_and_turns_away(gatewa
     found = {
         key[1:]: (cell.counts[REFUSED], cell.counts[FAILED], sum(cell.counts[FIRST:])) for key, cell in cells.items()
     }
-    metrics = gateway.server._listener.services.metrics.exposition().decode()
+    metrics = exposition(gateway.server._listener.services.metrics).decode()
     total = sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith("gateway_requests_total{"))
     assert total == sum(refused + answered for refused, _, answered in found.values()) == 45
     assert found == {("crm", "crm-ann", "runner"): (1, 1, 2), ("", "", ""): (42, 0, 0)}

@@ -73,6 +73,9 @@ class Asker:
     def switched(self, head: ResponseHead, early: bytes) -> None:
         """Not looked at."""
 
+    def fault(self, error: Exception) -> None:
+        raise error
+
     def upstream_paused(self) -> None:
         """Not looked at."""
 

@@ -152,3 +152,24 @@ async def test_a_store_that_goes_away_is_reported_and_the_feed_goes_on_where_it_
         await heard.until(bool)
     assert heard.said == [("connection", "before")]
     assert len(errors) == 1
+
+
+async def test_how_far_a_watcher_has_come_is_known_once_it_was_told(store: Store):
+    """Monitoring goes by it: a process that hears of nothing is seen (`app/watching`)."""
+    hold, heard = asyncio.Event(), Heard()
+
+    async def slowly(kind: str, key: str) -> None:
+        await heard(kind, key)
+        await hold.wait()
+
+    before = await store.changes.latest()
+    task = asyncio.create_task(store.changes.watch(slowly, after=before, interval=0.005))
+    await store.clients.insert(a_client())
+    await heard.until(lambda said: len(said) == 1)
+    assert store.changes.seen == before, "it is still being told"
+    hold.set()
+    await store.clients.revoke("runner", now=1.0)
+    await heard.until(lambda said: len(said) == 2)
+    assert store.changes.seen > before
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

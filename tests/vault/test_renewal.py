@@ -587,7 +587,7 @@ async def test_a_broken_policy_or_a_missing_one_refuses_and_backs_off(house: Hou
 
 async def test_outcomes_are_counted_in_words_of_our_own(house: House) -> None:
     class Counts(list[str]):
-        def refresh(self, outcome: str) -> None:
+        def refresh(self, outcome: str, _app: str) -> None:
             self.append(outcome)
 
     counts = Counts()

@@ -5,6 +5,7 @@ import re
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.app.sockets import bound
 from gateway.errors import Refusal, StartError, StoreError
@@ -68,6 +69,25 @@ async def test_metrics_are_prometheus_text_without_a_name_of_anybody(web):
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'gateway_requests_total{code="ok",entrance="absolute",status_class="2xx"} 1.0' in answer.text
     assert "crm" not in answer.text
+
+
+async def test_the_id_of_a_refusal_is_found_in_the_log_and_no_path_with_it(web):
+    with capture_logs() as events:
+        problem = await web.get("/api/v1/connections/one-time", headers={"Authorization": f"Bearer {ADMIN}"})
+        page = await web.get("/nothing/one-time")
+    told = [(one["request_id"], one["route"], one["status"]) for one in events if one["event"] == "web.refused"]
+    assert told == [
+        (problem.json["request_id"], "/api/v1/connections/{id}", 404),
+        (page.headers["X-Request-Id"], "", 404),
+    ]
+    assert "one-time" not in str(events)
+
+
+async def test_who_floods_us_with_what_is_refused_fills_no_log(web):
+    with capture_logs() as events:
+        for _ in range(30):
+            await web.get("/nothing")
+    assert len(events) == 10
 
 
 @pytest.mark.parametrize(
