@@ -30,7 +30,7 @@ async def bring_up(database: Database, *, migrate: bool) -> None:
     async with database.read() as connection:
         if is_ready(await current(connection), migrate=migrate):
             return
-    async with database.write() as connection:
+    async with database.write(patient=True) as connection:
         if not database.is_sqlite:
             await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
         found = await current(connection)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from gateway.store import Store
 from gateway.store.database import Database
@@ -66,7 +66,7 @@ async def fresh(store_url: str) -> AsyncIterator[None]:
 async def _empty(url: str) -> None:
     if url.startswith("sqlite"):
         return
-    database = Database(make_url(url))
+    database = Database(url)
     async with database.write() as connection:
         await connection.execute(text("DROP SCHEMA public CASCADE"))
         await connection.execute(text("CREATE SCHEMA public"))
