@@ -61,7 +61,7 @@ async def test_a_listener_that_was_hung_up_on_comes_back_and_what_happened_meanw
         for name in "bc":
             async with asyncio.timeout(10), other.database.write() as connection:
                 while not (await connection.execute(HANG_UP)).scalars().all():
-                    await asyncio.sleep(0.01)  # what another process of the server is at: there is nothing to wait on
+                    pass  # it isn't there yet
             await other.clients.insert(a_client(name))
             await heard.until(lambda said, name=name: ("client", name) in said)
 

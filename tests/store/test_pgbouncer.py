@@ -86,11 +86,11 @@ async def test_a_listener_finds_that_it_is_deaf_and_the_feed_is_polled(
         assert await asyncio.wait_for(proofs.get(), 10) is False
         assert not bell.hears
     heard, loop = Heard(), asyncio.get_running_loop()
-    async with await Store.open(postgresql_url, migrate=False) as other:
-        async with watching(store, heard, interval=changes.SERVER_POLL_SECONDS, after=0):
-            await other.clients.insert(a_client("a"))
-            await heard.until(bool)
-            begun = loop.time()
-            await other.clients.insert(a_client("b"))
-            await heard.until(lambda said: len(said) == 2)
-            assert loop.time() - begun < 1.0
+    polling = watching(store, heard, interval=changes.SERVER_POLL_SECONDS, after=0)
+    async with await Store.open(postgresql_url, migrate=False) as other, polling:
+        await other.clients.insert(a_client("a"))
+        await heard.until(bool)
+        begun = loop.time()
+        await other.clients.insert(a_client("b"))
+        await heard.until(lambda said: len(said) == 2)
+        assert loop.time() - begun < 1.0
