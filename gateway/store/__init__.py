@@ -15,6 +15,7 @@
     unlock       the keyring of a store      sealed       the type of what is sealed
     fence        nothing is written under a retired data key
     rotation     a new data key, under which everything goes; sealed_values is what it goes through
+    copying      a store moved to another database
     private_file a file for its owner alone
 
 SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here but rotation opens what

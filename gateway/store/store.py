@@ -1,6 +1,8 @@
 """The store as one value: opened, its groups of queries, closed."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -59,7 +61,7 @@ class Store:
         `migrate` makes a missing store and brings an older one up; without it both are refused. Raises `StartError`,
         one line and what to do next; nothing was changed then.
         """
-        database = await database_at(url, migrate=migrate)
+        database = await database_at(url, create=migrate, accept=partial(schema.is_ready, migrate=migrate))
         try:
             await schema.bring_up(database, migrate=migrate)
         except StoreError as error:
@@ -84,11 +86,15 @@ class Store:
         await self.close()
 
 
-async def database_at(url: str, *, migrate: bool) -> Database:
-    """Return the database of a URL; a file is found right before, and made if `migrate`. Raises `StartError`."""
-    path = _sqlite_path(url)
+async def database_at(url: str, *, create: bool, accept: Callable[[str | None], object]) -> Database:
+    """Return the database of a URL. Raises `StartError`.
+
+    A file is found right before, and made if `create`; `accept` is handed the version of its schema, and may raise.
+    """
+    path = sqlite_path(url)
     if path is not None:
-        await _prepare_file(path, migrate=migrate)
+        accept(await asyncio.to_thread(sqlite_file.prepare, path, create=create))
+        await asyncio.to_thread(sqlite_file.write_ahead, path)
     elif not url.startswith("postgresql://"):
         # The URL itself is left out: it may hold a password.
         detail = "The store's URL is not one of `sqlite:///path` and `postgresql://user@host/name`."
@@ -101,16 +107,10 @@ async def database_at(url: str, *, migrate: bool) -> Database:
         raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
 
 
-def _sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: str) -> Path | None:
     """Return the file that a URL names, None where it names none."""
     try:
         parsed = make_url(url) if url.startswith("sqlite:") else None
     except ArgumentError:
         return None
     return Path(parsed.database) if parsed and parsed.database not in (None, "", ":memory:") else None
-
-
-async def _prepare_file(path: Path, *, migrate: bool) -> None:
-    found = await asyncio.to_thread(sqlite_file.prepare, path, create=migrate)
-    schema.is_ready(found, migrate=migrate)
-    await asyncio.to_thread(sqlite_file.write_ahead, path)
