@@ -22,7 +22,7 @@ CONFIG = """
 postgres = host={host} user=postgres
 [pgbouncer]
 pool_mode = transaction
-default_pool_size = 3
+default_pool_size = {connections}
 listen_addr =
 listen_port = {port}
 unix_socket_dir = {directory}
@@ -33,8 +33,8 @@ server_lifetime = 3600
 
 
 @contextmanager
-def pgbouncer(postgresql_url: str) -> Iterator[str]:
-    """Start one that shares three connections out among its clients; give the URL to use it by."""
+def pgbouncer(postgresql_url: str, *, connections: int = 3) -> Iterator[str]:
+    """Start one that shares a few connections out among its clients; give the URL to use it by."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:{PLACES}")
     if program is None:
         pytest.skip("pgbouncer is not installed (Debian, Ubuntu: apt-get install pgbouncer)")
@@ -42,7 +42,7 @@ def pgbouncer(postgresql_url: str) -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="gw-pgb-"))  # a short path: a socket's has 107 bytes at most
     directory.chmod(0o777)
     config = directory / "pgbouncer.ini"
-    config.write_text(CONFIG.format(host=host, port=PORT, directory=directory))
+    config.write_text(CONFIG.format(connections=connections, host=host, port=PORT, directory=directory))
     # It doesn't run as root; whoever PostgreSQL runs as may use its socket.
     user = ["-u", pwd.getpwuid(Path(host).stat().st_uid).pw_name] if os.geteuid() == 0 else []
     process = subprocess.Popen(

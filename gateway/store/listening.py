@@ -11,22 +11,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
 
-import asyncpg
 from sqlalchemy import func, select
 
 from gateway.errors import GatewayError
 from gateway.store.changes import CHANNEL
 from gateway.store.database import Database
-from gateway.store.postgresql import WAIT_SECONDS, connect
+from gateway.store.postgresql import DRIVER_ERRORS, WAIT_SECONDS, connect
 
-PROVE_SECONDS = 5.0
+PROVE_SECONDS = 10.0
 """Between two proofs, and so between two looks at the feed while nobody says anything."""
 HEAR_SECONDS = 1.0
 """For a proof to arrive."""
 AGAIN_FIRST, AGAIN_MOST = 0.5, 60.0
 """Seconds until a listener that was lost is tried again: the pause doubles each time. One that is deaf can wait."""
 
-_FAULTS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, GatewayError)
+_FAULTS = (*DRIVER_ERRORS, OSError, GatewayError)
 
 
 class Bell:

@@ -29,7 +29,8 @@ SECONDS = 10.0
 PATIENT_SECONDS = 600.0
 """For what goes through many rows: a migration, pruning, a copy."""
 
-_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError)
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""All that asyncpg raises. The last is what it says to words in the middle of an answer that broke off."""
 
 
 async def connect(url: str) -> Any:
@@ -70,7 +71,7 @@ class Dialect(PGDialect_asyncpg):
         try:
             async with conn.driver_connection.transaction():
                 await super().setup_asyncpg_json_codec(conn)  # type: ignore[no-untyped-call]
-        except _DRIVER_ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise DriverError(error) from error
 
     async def setup_asyncpg_jsonb_codec(self, conn: Any) -> None:
@@ -92,10 +93,11 @@ class ServerTransaction(Transaction):
         self._seconds = PATIENT_SECONDS if patient else SECONDS
         # Both ends keep to the time: a server that works gives a clean error, one that hangs is hung up on. And a
         # process that stands still with a lock in its hands, or whose machine is gone, holds up nobody for longer.
+        # PostgreSQL counts in milliseconds.
         self._opening = (
             f"BEGIN{'' if writes else ' READ ONLY'}; "
-            f"SET LOCAL statement_timeout = '{self._seconds * 0.8:.0f}s'; "
-            f"SET LOCAL idle_in_transaction_session_timeout = '{SECONDS:.0f}s'"
+            f"SET LOCAL statement_timeout = {self._seconds * 800:.0f}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {SECONDS * 1000:.0f}"
         )
         self._driver: Any = None
         self._open = self._late = False
@@ -159,7 +161,7 @@ class ServerTransaction(Transaction):
         """Run words without values; this is one round trip, and leaves nothing behind."""
         try:
             return str(await self._driver.execute(text))
-        except _DRIVER_ERRORS as error:
+        except DRIVER_ERRORS as error:
             raise DriverError(error) from error
 
     def _hang_up(self) -> None:
