@@ -35,6 +35,7 @@ _SQLSTATE = {
     "28P01": "refuses the password",
     "25P03": "gave up a transaction that stood still",
     "42501": "refuses a right (the user of the URL must own the tables, or be allowed to make them)",
+    "42704": "doesn't know a parameter of its URL",
     "42P01": "lacks a table (has a newer gateway changed its schema?)",
     "42703": "lacks a column (has a newer gateway changed its schema?)",
     "53300": "has no free connection (see max_connections)",

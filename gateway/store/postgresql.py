@@ -42,6 +42,8 @@ async def connect(url: str) -> Any:
             statement_cache_size=0,  # it would be the session's
             server_settings=None if "application_name=" in url else {"application_name": "gateway"},
         )
+    except OSError:  # a certificate that doesn't pass is a ValueError, too
+        raise
     except (ValueError, asyncpg.ClientConfigurationError):  # their words repeat parts of the URL: of the password, too
         detail = "The store's URL can't be read."
         hint = "Write / as %2F, @ as %40 and : as %3A in its password, and check the names and values behind the `?`."
