@@ -33,6 +33,7 @@ _SQLITE = {
 _SQLSTATE = {
     "28000": "does not let this user in: there is none, or not from here, or only by TLS (sslmode=require in the URL)",
     "28P01": "refuses the password",
+    "08P01": "refuses this connection (its log says why; it may want TLS: sslmode=require in the URL)",
     "25P03": "gave up a transaction that stood still",
     "42501": "refuses a right (the user of the URL must own the tables, or be allowed to make them)",
     "42704": "doesn't know a parameter of its URL",

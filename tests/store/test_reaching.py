@@ -1,4 +1,4 @@
-"""How PostgreSQL is reached: the URL as libpq reads it, passwords from where they are kept, TLS where it is asked for."""
+"""How PostgreSQL is reached: the URL as libpq reads it, passwords from where they are kept, TLS where asked."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,4 +115,4 @@ async def test_tls_is_asked_for_and_certificates_are_checked_as_the_url_says(
         for query in ("prefer", "require", f"verify-full&sslrootcert={tmp_path}/mine.pem"):
             await (await Store.open(base + query, migrate=False)).close()
         assert "its certificate doesn't pass" in await refused(f"{base}verify-full&sslrootcert={tmp_path}/other.pem")
-        assert "sslmode" in await refused(f"{base}disable")
+        assert "it may want TLS: sslmode=require" in await refused(f"{base}disable")
