@@ -22,7 +22,7 @@ from gateway.settings import Store as StoreSettings
 from gateway.store import Store, listening, postgresql
 from gateway.store.changes import in_order
 from gateway.store.rows import RevocationRow
-from gateway.vault import upkeep
+from gateway.vault.sweep import Sweep
 from tests.postgres import Postgres
 from tests.store.samples import a_client
 
@@ -71,7 +71,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgresql, "SECONDS", 1.0)
     monkeypatch.setattr(tallying, "WRITE_SECONDS", 0.2)
     monkeypatch.setattr(chores, "FLUSH_SECONDS", 0.2)
-    monkeypatch.setattr(upkeep, "LONGEST", 0.2)
+    monkeypatch.setattr(Sweep, "longest", 0.2)
     monkeypatch.setattr(listening, "PROVE_SECONDS", 0.5)
     monkeypatch.setenv("GATEWAY_ADMIN_TOKEN", TOKEN)
 

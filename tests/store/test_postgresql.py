@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from gateway.errors import StartError
+from gateway.errors import StartError, StoreError
 from gateway.store import EventRow, Store, failures, schema
 from gateway.store.changes import in_order
 from gateway.store.database import Database
@@ -162,3 +162,18 @@ async def test_an_event_is_numbered_only_when_all_before_it_are_committed(store:
             while not (await looking.execute(WAITING)).scalar():
                 assert not second.done(), "it has overtaken"
     await second
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+async def test_a_server_beside_a_newer_schema_says_what_it_misses(store_url):
+    """In a rolling upgrade the newer replica migrates while the older ones still run."""
+    async with await Store.open(store_url, migrate=True) as store:
+        for change, said in (
+            ("ALTER TABLE clients RENAME COLUMN patterns TO rules", "lacks a column"),
+            ("ALTER TABLE clients RENAME TO programs", "lacks a table"),
+        ):
+            async with store.database.write() as connection:
+                await connection.exec_driver_sql(change)
+            with pytest.raises(StoreError, match=rf"{said} \(has a newer gateway changed its schema\?\)"):
+                await store.clients.all()
