@@ -120,7 +120,9 @@ class Changes:
                     await watching.tell(await self.since(watching.seen))
                 except StoreError as error:
                     on_error(error)
-                await bell.wait(pause)
+                    await asyncio.sleep(pause)  # and no bell: what couldn't be told rings no more
+                else:
+                    await bell.wait(pause)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)

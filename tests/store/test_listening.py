@@ -8,6 +8,7 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
+from gateway.errors import Refusal, StoreError
 from gateway.store import Store, listening
 from gateway.store.listening import Bell
 from tests.store.samples import a_client
@@ -64,6 +65,33 @@ async def test_a_listener_that_was_hung_up_on_comes_back_and_what_happened_meanw
                     pass  # it isn't there yet
             await other.clients.insert(a_client(name))
             await heard.until(lambda said, name=name: ("client", name) in said)
+
+
+async def test_what_could_not_be_taken_up_is_told_again_though_nothing_rings_any_more(
+    store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(listening, "PROVE_SECONDS", NEVER)
+    made: list[Bell] = []
+
+    def a_bell(*given: object) -> Bell:
+        made.append(Bell(*given))
+        return made[0]
+
+    monkeypatch.setattr(listening, "Bell", a_bell)
+    heard, failed = Heard(), asyncio.Event()
+
+    async def fails_once(kind: str, key: str) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise StoreError(Refusal(code="overloaded", detail="The store is away."))
+        await heard(kind, key)
+
+    async with await Store.open(store_url, migrate=False) as other, watching(store, fails_once, interval=0.05, after=0):
+        async with asyncio.timeout(10):
+            while not (made and made[0].hears):
+                await other.changes.latest()
+        await other.clients.insert(a_client("a"))
+        await heard.until(lambda said: said == [("client", "a")])
 
 
 class HardOfHearing(Bell):
