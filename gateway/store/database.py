@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from gateway.errors import Refusal, StartError
 from gateway.keyring import Keyring
 from gateway.secret import Secret
 from gateway.store.failures import RetiredKeyError, translated
@@ -33,7 +34,7 @@ _WRITES = "gateway_writes"
 class Database:
     """An engine and the two ways to use it. Bound to the event loop it is first used in.
 
-    `url` is one that `store` has found right. Raises `ModuleNotFoundError` where the driver isn't installed.
+    `url` is one that `store` has found right. Raises `StartError` where its driver isn't installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -146,6 +147,10 @@ def _begin(connection: Connection) -> None:
 
 
 def _postgresql_engine(url: str) -> AsyncEngine:
-    from gateway.store import postgresql  # noqa: PLC0415 - its driver is an extra
-
+    try:
+        from gateway.store import postgresql  # noqa: PLC0415 - its driver is an extra
+    except ModuleNotFoundError as error:
+        detail = f"The store's URL needs {error.name}, which is not installed."
+        hint = "Install connection-gateway[postgres]."
+        raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
     return postgresql.engine(url)

@@ -26,7 +26,7 @@ WAIT_SECONDS = 5.0
 """To have a connection: from the pool, by connecting, and until the server has answered to BEGIN."""
 SECONDS = 10.0
 """For a transaction from then on; a step takes milliseconds. Whoever waits for the store is told by then."""
-PATIENT_SECONDS = 600.0
+PATIENT_SECONDS = 300.0
 """For what goes through many rows: a migration, pruning, a copy."""
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

@@ -99,12 +99,7 @@ async def database_at(url: str, *, create: bool, accept: Callable[[str | None], 
         # The URL itself is left out: it may hold a password.
         detail = "The store's URL is not one of `sqlite:///path` and `postgresql://user@host/name`."
         raise StartError(Refusal(code="internal", detail=detail, hint="Change `store.url`."))
-    try:
-        return Database(url)
-    except ModuleNotFoundError as error:
-        detail = f"The store's URL needs {error.name}, which is not installed."
-        hint = "Install connection-gateway[postgres]."
-        raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
+    return Database(url)
 
 
 def sqlite_path(url: str) -> Path | None:
