@@ -4,6 +4,7 @@ Every client is held in memory, so that a request costs one SHA-256 and one look
 are stored as their plain SHA-256, and looking that up tells an attacker's clock nothing that guesses the next byte.
 """
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -94,14 +95,16 @@ class Access:
         self._clock = clock
         self._random = random
         self._clients: dict[bytes, Client] = {}
+        self._loading = asyncio.Lock()
         self.generation = 0
         """Raised at each reload: what was concluded from an older one is to be asked again."""
 
     async def load(self) -> None:
         """Read every client from the store: at the start, and at each change of kind `client`."""
-        rows = await self._store.clients.all()
-        self._clients = {row.token_hash: Client.of(row) for row in rows if row.revoked_at is None}
-        self.generation += 1
+        async with self._loading:  # whoever has read later is believed: one who was revoked meanwhile stays out
+            rows = await self._store.clients.all()
+            self._clients = {row.token_hash: Client.of(row) for row in rows if row.revoked_at is None}
+            self.generation += 1
 
     reload = load
 

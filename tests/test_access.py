@@ -1,5 +1,6 @@
 """Who is calling, and which connections they may use."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -221,3 +222,28 @@ async def test_what_is_no_client_is_refused_with_the_place(access, name, pattern
 
 def test_a_token_is_escaped_in_the_proxys_url():
     assert proxy_url("127.0.0.1:8080", "a b", "x/@:") == "http://a%20b:x%2F%40%3A@127.0.0.1:8080"
+
+
+async def test_of_two_who_read_the_clients_at_once_the_later_one_is_believed(
+    access: Access, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what was read before a revocation, and arrives after it, would let the revoked one in again."""
+    token = (await access.create("runner", ["*"])).reveal()
+    read, begun, go_on = store.clients.all, asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> tuple[ClientRow, ...]:
+        rows = await read()
+        if not begun.is_set():
+            begun.set()
+            await go_on.wait()
+        return rows
+
+    monkeypatch.setattr(store.clients, "all", slowly)
+    early = asyncio.create_task(access.load())
+    await begun.wait()
+    late = asyncio.create_task(access.revoke("runner"))
+    while (await read())[0].revoked_at is None:
+        pass  # its own look at the store is still to come, or waits
+    go_on.set()
+    await asyncio.gather(early, late)
+    assert access.client_for(token) is None

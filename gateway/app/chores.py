@@ -17,6 +17,8 @@ KEEP = 100_000
 """Entries of the request log that the store keeps: some 30 MB."""
 PRUNE_EVERY = 60
 """Flushes between prunings: the log is over its bound by a minute's requests at most."""
+AWAY_SECONDS = 10.0
+"""Between two complaints that the store is away: it is asked several times a second."""
 
 log = structlog.get_logger()
 
@@ -42,8 +44,14 @@ async def hear_of_changes(gateway: Gateway, *, after: int) -> None:
         if kind in {"key", "everything"}:
             await gateway.store.database.learn()
 
+    told = -AWAY_SECONDS
+
     def away(error: StoreError) -> None:
-        log.warning("store.away", detail=error.refusal.detail)
+        nonlocal told
+        now = asyncio.get_running_loop().time()
+        if now - told >= AWAY_SECONDS:
+            told = now
+            log.warning("store.away", detail=error.refusal.detail)
 
     await gateway.store.changes.watch(changed, after=after, on_error=away)
 

@@ -19,14 +19,13 @@ from gateway.keyring import Keyring
 from gateway.metrics import Metrics
 from gateway.proxy.tally import Tally
 from gateway.settings import Settings
+from gateway.store.meta import GATEWAY_ID
 from gateway.store.store import Store
 from gateway.store.unlock import keyring_from_store
 from gateway.vault import Vault
 
 if TYPE_CHECKING:
     from gateway.proxy.certs import Authority
-
-GATEWAY_ID = "gateway_id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

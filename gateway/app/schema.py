@@ -14,7 +14,7 @@ async def schema_of(settings: Settings) -> tuple[str | None, str]:
     """Return the version that the store has (None: it has no tables, or isn't there) and the one that we need."""
     if missing_file(settings) is not None:
         return None, HEAD  # connecting would make the file
-    database = Database(make_url(settings.store.url))
+    database = Database(settings.store.url)
     try:
         async with database.read() as connection:
             return await current(connection), HEAD
@@ -24,9 +24,10 @@ async def schema_of(settings: Settings) -> tuple[str | None, str]:
 
 def missing_file(settings: Settings) -> Path | None:
     """Return the file of an SQLite store that was never made, None where the store is there or is a server."""
-    url = make_url(settings.store.url)
-    path = Path(url.database or "")
-    return path if url.get_backend_name() == "sqlite" and not path.is_file() else None
+    if not settings.store.url.startswith("sqlite:"):
+        return None
+    path = Path(make_url(settings.store.url).database or "")
+    return None if path.is_file() else path
 
 
 async def upgrade_schema(settings: Settings) -> None:

@@ -1,8 +1,6 @@
 """`gateway keys`: the keys that credentials are sealed with."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -90,12 +88,12 @@ def _state(key: "DataKeyRow", keys: "Sequence[DataKeyRow]") -> str:
 
 
 async def _rotate(context: typer.Context, *, json: bool) -> int:
-    from gateway.cli.output import complain, note, show_json
+    from gateway.cli.output import complain, note, progress, show_json
     from gateway.store.rotation import Rotation
 
     async with frame_of(context).opened() as gateway:
-        with _progress("Sealing anew") as progress:
-            rotation = Rotation(gateway.store, gateway.keyring, gateway.master, clock=gateway.clock, progress=progress)
+        with progress("Sealing anew") as told:
+            rotation = Rotation(gateway.store, gateway.keyring, gateway.master, clock=gateway.clock, progress=told)
             done = await rotation.run()
         await gateway.audit.record("keys.rotated", actor="cli", key=done.key, removed=list(done.removed))
     if json:
@@ -169,17 +167,3 @@ def _master_of(gateway: "Gateway", source: str) -> bytes:
         detail = "This is the master key already; nothing was changed."
         raise ClientError(Refusal(code="invalid", detail=detail, hint="Name a source that holds another key."))
     return master
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is, on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _done, _total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

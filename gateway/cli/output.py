@@ -6,7 +6,8 @@ are escaped in every line before it reaches a terminal.
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,6 +82,20 @@ def show_pairs(pairs: Mapping[str, Any]) -> None:
     width = max(len(name) for name in pairs) + 2
     for name, value in pairs.items():
         say(f"{name:<{width}}{plain(value)}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far it is, on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _escaped(text: str) -> str:

@@ -109,6 +109,8 @@ def _withheld(gateway: "Gateway") -> set[str]:
 
     sources = (gateway.settings.keys.source, gateway.settings.webhook.secret.reveal())
     named = {source.removeprefix("env:") for source in sources if source.startswith("env:")}
+    if gateway.settings.store.url.startswith("postgresql:"):
+        named.add("PGPASSWORD")
     secrets = (policy.auth.client_secret for policy in gateway.catalog.policies.values())
     return named | {secret.env for secret in secrets if isinstance(secret, EnvSource)}
 

@@ -6,13 +6,16 @@
     deliveries, data_keys, meta, attention, census
                  one group of queries each
     changes      the change feed, by which every process hears of every change
+    listening    how it hears at once on PostgreSQL
     tables       the tables                  migrations   how older ones become them, with Alembic
     schema       which version a store has   sqlite_file  the file, before it is opened
     database     how transactions begin      transaction  one in use, which nobody leaves half-way
+    postgresql   a server, and a transaction on it that ends in time
     failures     the databases' errors become ours
     unlock       the keyring of a store      sealed       the type of what is sealed
     fence        nothing is written under a retired data key
     rotation     a new data key, under which everything goes; sealed_values is what it goes through
+    copying      a store moved to another database
     private_file a file for its owner alone
 
 SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here but rotation opens what

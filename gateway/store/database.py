@@ -4,7 +4,7 @@ SQLite: write-ahead log, full synchronisation (a rotated token that was committe
 transaction begins with BEGIN IMMEDIATE, so that it never has to be given up half-way for a lock. Within a process
 writers queue at a lock of our own, which is fair; between processes SQLite's busy timeout waits.
 
-PostgreSQL: reads are single statements in autocommit, writes are READ COMMITTED transactions.
+PostgreSQL: READ COMMITTED transactions, for reads too (`postgresql` says why); none takes longer than it may.
 
 Whoever reads a sealed value gets it only after its data key is known, if there is such a key: the keys are read again
 before. And a write that came too late for its key says so after they were read, so that the next try seals anew.
@@ -16,18 +16,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, Protocol
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.errors import StoreError
+from gateway.errors import Refusal, StartError, StoreError
 from gateway.keyring import Keyring
+from gateway.secret import Secret
 from gateway.store.failures import ConflictError, RetiredKeyError, translated
 from gateway.store.sealed import noting
 from gateway.store.transaction import Transaction
 
 BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter than the token call's 20 s (design.md)
-POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
-CONNECT_SECONDS = 10.0  # PostgreSQL: asyncpg's own default is a minute, in which everybody waits
+POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers
 HELD = 60.0  # seconds: what is read for longer follows the change feed, and tells nothing of how fast the store is
 CLOSE_SECONDS = 5.0  # a step on SQLite takes milliseconds; who is stuck isn't waited for
 _WRITES = "gateway_writes"
@@ -41,13 +41,15 @@ class Watched(Protocol):
 
 
 class Database:
-    """An engine and the two ways to use it. Bound to the event loop it is first used in."""
+    """An engine and the two ways to use it. Bound to the event loop it is first used in.
 
-    def __init__(self, url: URL) -> None:
-        self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._engine = _sqlite_engine(url) if self.is_sqlite else _postgresql_engine(url)
-        reading: dict[str, Any] = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
-        self._reader = self._engine.execution_options(**reading)
+    `url` is one that `store` has found right. Raises `StartError` where its driver isn't installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.is_sqlite = url.startswith("sqlite")
+        self.url = Secret(url)
+        self._engine = _sqlite_engine(make_url(url)) if self.is_sqlite else _postgresql_engine(url)
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self._in_use, self._idle = 0, asyncio.Event()
         self._keyring: Keyring | None = None
@@ -65,23 +67,27 @@ class Database:
             await self._learn()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
-        """Give a connection to read with; each statement sees the newest commit. Raises `StoreError`."""
+    async def read(self, *, patient: bool = False) -> AsyncIterator[Transaction]:
+        """Give a connection to read with; each statement sees the newest commit. Raises `StoreError`.
+
+        `patient`: it goes through many rows, and may take longer than anybody who waits for an answer would.
+        """
         with self._timed("read"), translated(), noting() as seen:
-            async with self._using(self._reader) as transaction:
+            async with self._using(writes=False, patient=patient) as transaction:
                 yield transaction
             await self._know(seen)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
+    async def write(self, *, patient: bool = False) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
 
+        `patient`: as for `read`.
         Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
         `StoreError` for everything else.
         """
         with self._timed("write"), translated(), noting() as seen:
             try:
-                async with self._turn, self._using(self._writer) as transaction:
+                async with self._turn, self._using(writes=True, patient=patient) as transaction:
                     yield transaction
                     await transaction.commit()
             except RetiredKeyError:
@@ -107,8 +113,8 @@ class Database:
             await self.learn()
 
     @asynccontextmanager
-    async def _using(self, engine: AsyncEngine) -> AsyncIterator[Transaction]:
-        transaction = Transaction(engine.connect(), is_sqlite=self.is_sqlite)
+    async def _using(self, *, writes: bool, patient: bool) -> AsyncIterator[Transaction]:
+        transaction = self._transaction(writes=writes, patient=patient)
         self._in_use += 1
         try:
             await transaction.begin()
@@ -120,6 +126,13 @@ class Database:
                 self._in_use -= 1
                 if not self._in_use:
                     self._idle.set()
+
+    def _transaction(self, *, writes: bool, patient: bool) -> Transaction:
+        if self.is_sqlite:
+            return Transaction((self._writer if writes else self._engine).connect(), is_sqlite=True)
+        from gateway.store.postgresql import ServerTransaction  # noqa: PLC0415 - loaded with the engine
+
+        return ServerTransaction(self._engine.connect(), writes=writes, patient=patient)
 
     async def close(self) -> None:
         """Close every connection, when what runs on it has come to its end: one that is given back later stays open."""
@@ -156,12 +169,11 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _postgresql_engine(url: URL) -> AsyncEngine:
-    return create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
-        connect_args={"timeout": CONNECT_SECONDS},
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=BUSY_SECONDS,
-        pool_pre_ping=True,  # after a restart of the server: a round trip, not an error for each pooled connection
-    )
+def _postgresql_engine(url: str) -> AsyncEngine:
+    try:
+        from gateway.store import postgresql  # noqa: PLC0415 - its driver is an extra
+    except ModuleNotFoundError as error:
+        detail = f"The store's URL needs {error.name}, which is not installed."
+        hint = "Install connection-gateway[postgres]."
+        raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
+    return postgresql.engine(url)

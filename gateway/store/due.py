@@ -59,5 +59,5 @@ class Due:
     async def look_again(self, app: str, *, now: float) -> int:
         """Make every active connection of an app due, for its policy's times have changed; return how many."""
         change = update(connections).where(connections.c.app == app, connections.c.status == Status.ACTIVE)
-        async with self._database.write() as connection:
+        async with self._database.write(patient=True) as connection:
             return (await connection.execute(change.values(renew_at=now))).rowcount

@@ -11,6 +11,9 @@ from gateway.store.database import Database
 from gateway.store.tables import meta
 from gateway.store.upsert import insert_if_absent, upsert
 
+GATEWAY_ID = "gateway_id"
+"""What a gateway is called in `Via`: the same for all of its processes, starts and copies."""
+
 
 class Meta:
     """The queries on single values."""

@@ -126,7 +126,7 @@ class Requests:
     async def prune(self, *, before: float | None = None, keep: int | None = None) -> int:
         """Remove the entries from before a time, and all but the newest `keep`; return how many."""
         gone = 0
-        async with self._database.write() as connection:
+        async with self._database.write(patient=True) as connection:
             if before is not None:
                 gone += (await connection.execute(delete(requests).where(requests.c.at < before))).rowcount
             if keep is not None:

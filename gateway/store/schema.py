@@ -15,9 +15,10 @@ from gateway.store.database import Database
 from gateway.store.transaction import Transaction
 
 HEAD = "0001"  # the newest file in migrations/versions; numbers, so that newer and older can be told apart
+COPYING = "copying"  # stands in the version's place while `copying` fills a store: it is nobody's to use yet
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-_LOCK = 0x6777_0001  # any number that is ours: the PostgreSQL advisory lock that migrations are done under
+LOCK = 0x6777_0001  # any number that is ours: the PostgreSQL advisory lock that migrations are done under
 
 
 async def current(connection: Transaction) -> str | None:
@@ -30,13 +31,13 @@ async def bring_up(database: Database, *, migrate: bool) -> None:
     async with database.read() as connection:
         if is_ready(await current(connection), migrate=migrate):
             return
-    async with database.write() as connection:
+    async with database.write(patient=True) as connection:
         if not database.is_sqlite:
-            await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+            await connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
         found = await current(connection)
         if is_ready(found, migrate=migrate):
             return  # another process was faster
-        await connection.run_sync(_create if found is None else upgrade)
+        await connection.run_sync(create if found is None else upgrade)
 
 
 def is_ready(found: str | None, *, migrate: bool) -> bool:
@@ -46,6 +47,10 @@ def is_ready(found: str | None, *, migrate: bool) -> bool:
     """
     if found == HEAD:
         return True
+    if found == COPYING:
+        detail = "The store is a copy that isn't finished."
+        hint = "Run `gateway db copy` again where it comes from: it goes on where it was."
+        raise StartError(Refusal(code="internal", detail=detail, hint=hint))
     if found is not None and not (found.isdecimal() and int(found) < int(HEAD)):
         raise StartError(
             Refusal(
@@ -76,6 +81,7 @@ def _current(connection: Connection) -> str | None:
     return connection.execute(select(tables.version.c.version_num)).scalar()
 
 
-def _create(connection: Connection) -> None:
+def create(connection: Connection, version: str = HEAD) -> None:
+    """Make the tables."""
     tables.metadata.create_all(connection, checkfirst=False)
-    connection.execute(tables.version.insert().values(version_num=HEAD))
+    connection.execute(tables.version.insert().values(version_num=version))

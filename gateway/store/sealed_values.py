@@ -53,7 +53,7 @@ class SealedValues:
     async def count(self) -> dict[int, int]:
         """Return how many values are sealed with each data key; keys with none are left out."""
         counts: dict[int, int] = {}
-        async with self._database.read() as connection:
+        async with self._database.read(patient=True) as connection:
             for column in sealed_columns(metadata):
                 head = _head(column).label("head")
                 query = select(head, func.count().label("number")).where(_sealed_before(column, None)).group_by(head)
@@ -98,7 +98,7 @@ class SealedValues:
         query = select(*keys, _plain(column)).where(_sealed_before(column, key_id)).order_by(*keys).limit(BATCH)
         if last is not None:
             query = query.where(tuple_(*keys) > tuple_(*map(_literal, keys, last)))
-        async with self._database.read() as connection:
+        async with self._database.read(patient=True) as connection:
             rows = [tuple(row) for row in await connection.execute(query)]
         return tuple(SealedValue(column=column, key=row[:-1], blob=row[-1]) for row in rows)
 

@@ -4,6 +4,7 @@ Every way in which it can't be used is found here, is one line, and leaves the d
 """
 
 import errno
+import fcntl
 import os
 import sqlite3
 import stat
@@ -20,6 +21,9 @@ ROOM_BYTES = 1 << 20  # a fresh store with its log takes 350 kB; less room than 
 WAIT_SECONDS = 30.0  # for the processes that start beside this one
 AGAIN_SECONDS = 0.01
 PAGE_BYTES = 512  # the smallest page, so the smallest file (SQLite file format §1.3.2)
+
+# Who has a store open holds this byte of its shared memory's file (SQLite's os_unix.c, UNIX_SHM_DMS).
+_OPENED_BYTE = 128
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -65,6 +69,18 @@ def write_ahead(path: Path) -> None:
             time.sleep(AGAIN_SECONDS)
         else:
             return
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether another process has the store open. Not to be asked by one that has: its own lock would go."""
+    try:
+        with path.with_name(f"{path.name}-shm").open("rb+") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _OPENED_BYTE)
+    except FileNotFoundError:
+        return False
+    except (BlockingIOError, PermissionError):
+        return True
+    return False
 
 
 def _version(path: Path) -> str | None:

@@ -1,11 +1,13 @@
 """The store as one value: opened, its groups of queries, closed."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from gateway.errors import Refusal, StartError, StoreError
@@ -27,6 +29,9 @@ from gateway.store.meta import Meta
 from gateway.store.requests import Requests
 from gateway.store.revocations import Revocations
 from gateway.store.tallies import Tallies
+
+SQLITE_HINT = "Check `store.url`, and that its disk has room."
+SERVER_HINT = "Check `store.url` (or PGPASSWORD, PGPASSFILE), and that the server is up and lets this machine in."
 
 
 class Store:
@@ -58,20 +63,12 @@ class Store:
         `migrate` makes a missing store and brings an older one up; without it both are refused. Raises `StartError`,
         one line and what to do next; nothing was changed then.
         """
-        parsed = _parse(url)
-        if parsed.get_backend_name() == "sqlite":
-            await _prepare_file(Path(parsed.database or ""), migrate=migrate)
-        try:
-            database = Database(parsed)
-        except ModuleNotFoundError as error:
-            detail = f"The store's URL needs {error.name}, which is not installed."
-            hint = "Install connection-gateway[postgres]."
-            raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
+        database = await database_at(url, create=migrate, accept=partial(schema.is_ready, migrate=migrate))
         try:
             await schema.bring_up(database, migrate=migrate)
         except StoreError as error:
             await database.close()
-            hint = "Nothing was changed. Check `store.url`, and that its disk has room."
+            hint = f"Nothing was changed. {SQLITE_HINT if database.is_sqlite else SERVER_HINT}"
             raise StartError(Refusal(code="internal", detail=error.refusal.detail, hint=hint)) from error
         except BaseException:
             await database.close()
@@ -91,21 +88,26 @@ class Store:
         await self.close()
 
 
-def _parse(url: str) -> URL:
+async def database_at(url: str, *, create: bool, accept: Callable[[str | None], object]) -> Database:
+    """Return the database of a URL. Raises `StartError`.
+
+    A file is found right before, and made if `create`; `accept` is handed the version of its schema, and may raise.
+    """
+    path = sqlite_path(url)
+    if path is not None:
+        accept(await asyncio.to_thread(sqlite_file.prepare, path, create=create))
+        await asyncio.to_thread(sqlite_file.write_ahead, path)
+    elif not url.startswith("postgresql://"):
+        # The URL itself is left out: it may hold a password.
+        detail = "The store's URL is not one of `sqlite:///path` and `postgresql://user@host/name`."
+        raise StartError(Refusal(code="internal", detail=detail, hint="Change `store.url`."))
+    return Database(url)
+
+
+def sqlite_path(url: str) -> Path | None:
+    """Return the file that a URL names, None where it names none."""
     try:
-        parsed = make_url(url)
+        parsed = make_url(url) if url.startswith("sqlite:") else None
     except ArgumentError:
-        parsed = None
-    if parsed is not None and parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
-        return parsed
-    if parsed is not None and parsed.get_backend_name() == "postgresql":
-        return parsed
-    # The URL itself is left out: it may hold a password.
-    detail = "The store's URL is not one of `sqlite:///path` and `postgresql://user@host/name`."
-    raise StartError(Refusal(code="internal", detail=detail, hint="Change `store.url`."))
-
-
-async def _prepare_file(path: Path, *, migrate: bool) -> None:
-    found = await asyncio.to_thread(sqlite_file.prepare, path, create=migrate)
-    schema.is_ready(found, migrate=migrate)
-    await asyncio.to_thread(sqlite_file.write_ahead, path)
+        return None
+    return Path(parsed.database) if parsed and parsed.database not in (None, "", ":memory:") else None

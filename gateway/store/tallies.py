@@ -137,10 +137,10 @@ class Tallies:
         for dimension, span in ((dimension, span) for dimension, spans in SPANS.items() for span in spans):
             of = _of(dimension, span)
             over = select(tallies.c.at).where(*of).order_by(tallies.c.at.desc()).offset(keep).limit(1)
-            async with self._database.read() as connection:
+            async with self._database.read(patient=True) as connection:
                 last = (await connection.execute(over)).scalar()
             before = max(int(now) - KEPT[span], -1 if last is None else last + 1)
-            async with self._database.write() as connection:
+            async with self._database.write(patient=True) as connection:
                 gone += (await connection.execute(delete(tallies).where(*of, tallies.c.at < before))).rowcount
         return gone
 

@@ -21,6 +21,7 @@ from gateway.vault.chronicle import Chronicle
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.provider import Provider
 from gateway.vault.renewal import Policies
+from gateway.vault.upkeep import TOLD_LONGEST
 
 PAUSES = (2.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21_600.0)  # seconds between tries; the last one again and again
 GIVE_UP_SECONDS = 7 * 86_400.0
@@ -33,6 +34,7 @@ class Partings:
     """The chore of revoking tokens at providers. `clock` gives epoch seconds, `entropy(n)` random bytes."""
 
     name = "revocations"
+    longest = TOLD_LONGEST
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from gateway.store.rows import ConnectionRow
 from gateway.vault.credentials import Safe
 from gateway.vault.renewal import Policies, Renewals, Why
 from gateway.vault.timing import renew_at, timing
+from gateway.vault.upkeep import LONGEST
 
 CLAIM_SECONDS = 90.0  # longer than a call and its lease; after a server's death its connections are due again then
 UNUSABLE_SECONDS = 3600.0  # without a policy, or sealed with another key: somebody has to do something first
@@ -35,6 +36,7 @@ class Sweep:
     """The chore of renewing. `clock` gives epoch seconds."""
 
     name = "renewals"
+    longest = LONGEST
 
     def __init__(
         self, *, due: Due, meta: Meta, safe: Safe, policies: Apps, renewals: Renewals, clock: Callable[[], float]

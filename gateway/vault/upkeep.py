@@ -15,7 +15,8 @@ import structlog
 from gateway.errors import GatewayError
 
 AT_ONCE = 16  # of each chore; with a provider that takes a second that is 57,600 an hour
-LONGEST = 5.0  # seconds until the next look: what another process has written is seen by then
+LONGEST = 5.0  # seconds until the next look: what another process has put off, or begun and not ended, is seen by then
+TOLD_LONGEST = 60.0  # for a chore whose new work is in the change feed: whoever writes it wakes us
 SHORTEST = 0.05  # seconds between two looks that found nothing to take
 AWAY_LONGEST = 30.0  # seconds between looks at a store that is away
 
@@ -26,6 +27,8 @@ class Chore(Protocol):
     """One kind of work. Times are epoch seconds; everything raises `StoreError` while the store is away."""
 
     name: str
+    longest: float
+    """Seconds until the next look, though nobody woke it."""
 
     async def next_at(self) -> float | None:
         """Return when the next piece is due; None: there is none."""
@@ -96,7 +99,7 @@ class Upkeep:
         due = await chore.next_at()
         now = self._clock()
         if due is None or due > now:
-            return (), LONGEST if due is None else min(due - now, LONGEST)
+            return (), chore.longest if due is None else min(due - now, chore.longest)
         pieces = await chore.claim(limit)
         return pieces, 0.0 if pieces else SHORTEST
 

@@ -22,6 +22,7 @@ from gateway.secret import Secret
 from gateway.store.deliveries import Deliveries
 from gateway.store.rows import DeliveryRow
 from gateway.vault.provider import WayOut
+from gateway.vault.upkeep import TOLD_LONGEST
 
 # Seconds between tries: the schedule that Standard Webhooks proposes. After the last one it is given up: some 3 days.
 PAUSES = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
@@ -64,6 +65,7 @@ class Deliverer:
     """The chore of sending messages. `clock` gives epoch seconds."""
 
     name = "webhook"
+    longest = TOLD_LONGEST
 
     def __init__(
         self,

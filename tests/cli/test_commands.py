@@ -307,6 +307,24 @@ def test_the_schema_is_shown_and_brought_up(gateway: Run) -> None:
     assert after["current"] == after["head"] == before["head"]
 
 
+def test_the_store_is_copied_and_the_copy_serves_in_its_place(
+    connected: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{place}/copy.db"
+    monkeypatch.setenv("NEW_STORE", url)
+    missing = connected("db", "copy", "--to", "env:NOT_THERE")
+    assert missing.status == 2
+    assert "NOT_THERE: there is no such variable" in missing.err
+    done = json.loads(connected("db", "copy", "--to", "env:NEW_STORE", "--json").out)
+    assert (done["resumed"], done["written"], done["rows"]["connections"]) == (False, sum(done["rows"].values()), 1)
+    monkeypatch.setenv("GATEWAY_STORE__URL", url)
+    assert connected("connections", "show", "keyed-1").status == 0
+    again = connected("db", "copy", "--to", f"sqlite:///{place}/third.db")
+    assert f"rows are in both stores; {done['written']} were written now." in again.err
+    refused = connected("db", "copy", "--to", url)
+    assert (refused.status, "Name an empty database" in refused.err) == (1, True)
+
+
 def test_check_is_0_where_all_is_right(gateway: Run) -> None:
     done = gateway("check")
     assert (done.status, done.out, done.err) == (0, "", "2 policies checked; all are right.\n")

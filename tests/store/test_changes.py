@@ -30,7 +30,7 @@ class Heard:
 
 @asynccontextmanager
 async def watching(store: Store, heard: Heard, **options: object) -> AsyncIterator[None]:
-    task = asyncio.create_task(store.changes.watch(heard, interval=0.005, **options))
+    task = asyncio.create_task(store.changes.watch(heard, **{"interval": 0.005} | options))
     try:
         yield
     finally:

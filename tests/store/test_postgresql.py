@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import text
 
-from gateway.errors import StartError
-from gateway.store import EventRow, Store, schema
+from gateway.errors import StartError, StoreError
+from gateway.store import EventRow, Store, failures, schema
 from gateway.store.changes import in_order
 from gateway.store.database import Database
 from gateway.store.requests import Requests
@@ -31,7 +31,10 @@ def url(postgresql_url: str) -> str:
     ("change", "said"),
     [
         (("/postgres?", "/missing?"), "The store does not exist."),
-        (("postgres:@", "nobody:@"), "The store refuses the user or the password."),
+        (
+            ("postgres:@", "nobody:@"),
+            f"The store {failures._SQLSTATE['28000']}.",
+        ),
         (("?host=/", "?host=/nowhere/"), "The store can't be reached (No such file or directory)."),
     ],
 )
@@ -70,7 +73,7 @@ INDEXED = "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemanam
 
 
 async def described(url: str) -> list[tuple[object, ...]]:
-    database = Database(make_url(url))
+    database = Database(url)
     async with database.read() as connection:
         columns = await connection.exec_driver_sql(DESCRIBED)
         indexes = await connection.exec_driver_sql(INDEXED)
@@ -82,7 +85,7 @@ async def described(url: str) -> list[tuple[object, ...]]:
 @pytest.mark.usefixtures("fresh")
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 async def test_a_fresh_store_has_exactly_the_tables_that_the_migrations_arrive_at(store_url):
-    database = Database(make_url(store_url))
+    database = Database(store_url)
     async with database.write() as connection:
         await connection.run_sync(schema.upgrade)
     migrated = await described(store_url)
@@ -109,7 +112,7 @@ class Slow(Database):
     """A database whose writers come to the end of their transaction and wait there."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(make_url(url))
+        super().__init__(url)
         self.arrived, self.go_on = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
@@ -159,3 +162,18 @@ async def test_an_event_is_numbered_only_when_all_before_it_are_committed(store:
             while not (await looking.execute(WAITING)).scalar():
                 assert not second.done(), "it has overtaken"
     await second
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+async def test_a_server_beside_a_newer_schema_says_what_it_misses(store_url):
+    """In a rolling upgrade the newer replica migrates while the older ones still run."""
+    async with await Store.open(store_url, migrate=True) as store:
+        for change, said in (
+            ("ALTER TABLE clients RENAME COLUMN patterns TO rules", "lacks a column"),
+            ("ALTER TABLE clients RENAME TO programs", "lacks a table"),
+        ):
+            async with store.database.write() as connection:
+                await connection.exec_driver_sql(change)
+            with pytest.raises(StoreError, match=rf"{said} \(has a newer gateway changed its schema\?\)"):
+                await store.clients.all()

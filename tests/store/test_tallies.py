@@ -3,8 +3,6 @@
 import asyncio
 from typing import Any
 
-from sqlalchemy import make_url
-
 from gateway.store import Store
 from gateway.store.database import Database
 from gateway.store.rows import LATENCIES, LATENCY, TallyRow
@@ -72,7 +70,7 @@ async def test_no_rows_are_none_and_more_rows_than_one_statement_holds_are_all_a
 async def test_two_processes_that_add_to_the_same_rows_at_once_lose_nothing(store: Store, store_url: str):
     """Neither waits for the other for ever, though each has them in another order."""
     rows = [a_tally(key=f"app-{number:03}") for number in range(300)]
-    other = Database(make_url(store_url))
+    other = Database(store_url)
     try:
         for _ in range(3):
             await asyncio.gather(store.tallies.add(rows), Tallies(other).add(rows[::-1]))
