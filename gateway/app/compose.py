@@ -1,5 +1,6 @@
 """A gateway's parts, put together in the order in which they need each other, and taken apart in the reverse one."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,8 @@ from gateway.egress import Egress
 from gateway.errors import Refusal, StartError
 from gateway.keyring import Keyring
 from gateway.metrics import Metrics
+from gateway.proxy.ledger import StoreLedger
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.tally import Tally
 from gateway.settings import Settings
 from gateway.store.store import Store
@@ -46,6 +49,7 @@ class Gateway:
     egress: Egress
     metrics: Metrics
     tally: Tally
+    limiter: Limiter
     clock: Callable[[], float]
     gateway_id: str
     own_listeners: set[tuple[str, int]] = field(default_factory=set)
@@ -117,10 +121,18 @@ async def open_gateway(
             egress=egress,
             metrics=metrics,
             tally=tally,
+            limiter=_limiter(store, settings, clock),
             clock=clock,
             gateway_id=await _gateway_id(store),
             own_listeners=own,
         )
+
+
+def _limiter(store: Store, settings: Settings, clock: Callable[[], float]) -> Limiter:
+    """Return what holds policies' limits: where SQLite has one process that serves, it needn't ask anybody."""
+    alone = store.database.is_sqlite and settings.workers == 1
+    ledger = None if alone else StoreLedger(store.limits, owner=secrets.token_hex(8), clock=clock)
+    return Limiter(ledger, asyncio.get_running_loop())
 
 
 async def _make_master(store: Store, settings: Settings, *, create: bool) -> bytes:

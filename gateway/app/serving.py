@@ -95,8 +95,9 @@ async def proxy_listener(gateway: Gateway) -> AsyncIterator[Listen]:
         certs=await gateway.authority(),
         gateway_id=gateway.gateway_id,
         log=requests,
+        limiter=gateway.limiter,
     )
-    async with tasks(store_requests(gateway, requests)):
+    async with tasks(store_requests(gateway, requests), gateway.limiter.run()):
         await server.start(reuse_port=settings.workers > 1)
         try:
             yield _first(server.addresses, settings.proxy.listen)

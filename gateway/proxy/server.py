@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Coroutine
 from itertools import count
+from random import random
 from typing import Any, Protocol
 
 import structlog
@@ -23,6 +24,7 @@ from gateway.proxy.access_log import AccessLog
 from gateway.proxy.caller import CallerConnection
 from gateway.proxy.certs import Authority
 from gateway.proxy.entrances import Tunnel
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
 from gateway.proxy.services import Services
@@ -149,6 +151,8 @@ class ProxyServer:
         certs: Authority,
         gateway_id: str,
         log: AccessLog,
+        limiter: Limiter,
+        chance: Callable[[], float] = random,
     ) -> None:
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -181,6 +185,8 @@ class ProxyServer:
                 background=self._background,
                 guesses=Attempts(loop.time),
                 strangers=Attempts(loop.time),
+                limiter=limiter,
+                chance=chance,
             ),
             outbox,
         )

@@ -62,8 +62,8 @@ class Limits:
     async def share(self, key: str, *, owner: str, in_use: int, wanted: int, spare: int, limit: int, now: float) -> int:
         """Return how many may be under way for `owner`, which keeps them while its lease lasts: `renew` that first.
 
-        `wanted` is what it needs now; up to `spare` more are given where nobody needs them. Never fewer than `in_use`:
-        those can't be called back.
+        `wanted` is what it needs now; up to `spare` more are given where nobody needs them. It may be fewer than
+        `in_use`: those can't be called back and still count, but when they end, none takes their place.
         """
         mine = {"key": key, "owner": owner}
         async with self._database.write() as connection:
@@ -81,12 +81,13 @@ class Limits:
                 names = [row.owner for row in living]
                 dead = (slots.c.key == key, slots.c.owner != owner, slots.c.owner.not_in(names))
                 await connection.execute(delete(slots).where(*dead))
-            held = max(in_use, _granted(living, owner, wanted=wanted, spare=spare, limit=limit))
+            granted = _granted(living, owner, wanted=wanted, spare=spare, limit=limit)
+            held = max(in_use, granted)
             if held or wanted:
                 await upsert(connection, slots, mine, {"held": held, "wanted": wanted})
             else:
                 await connection.execute(delete(slots).filter_by(**mine))
-        return held
+        return granted
 
     async def renew(self, owner: str, *, now: float) -> bool:
         """Keep an owner's slots for another lease. False: it had none, or it had lapsed, and all its slots with it."""

@@ -159,6 +159,8 @@ class Plane:
             background=_never,
             guesses=Attempts(lambda: 1000.0),
             strangers=Attempts(lambda: 1000.0),
+            limiter=nothing,
+            chance=lambda: 0.0,
         )
         self.wire = Wire(self.caller(), self._lost)
 

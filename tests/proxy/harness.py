@@ -21,6 +21,7 @@ from gateway.policy.load import load
 from gateway.policy.match import Matcher
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority, _create, _moment
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tally import Tally
 from gateway.secret import Secret
@@ -232,6 +233,8 @@ def make_live(
         retry_at=None,
         refreshable=False,
         refusal=None,
+        limits=policy.limits,
+        retry=policy.retry,
     )
     return dataclass_replace(live, **changes)
 
@@ -251,6 +254,10 @@ class Gateway:
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.service.port}"
+
+    @property
+    def limiter(self) -> Limiter:
+        return self.server._listener.services.limiter
 
     def policy(
         self,
@@ -305,7 +312,9 @@ def settings(tmp_path: Path, **sections: Any) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def running(configured: Settings, service: Service, *, egress: Egress | None = None) -> AsyncIterator[Gateway]:
+async def running(
+    configured: Settings, service: Service, *, egress: Egress | None = None, limiter: Limiter | None = None
+) -> AsyncIterator[Gateway]:
     vault, access = FakeVault(), FakeAccess()
     way_out = egress or Egress(allow_networks=["127.0.0.0/8"])
     log = AccessLog(json=True, tally=Tally(), stream=io.StringIO())
@@ -319,6 +328,8 @@ async def running(configured: Settings, service: Service, *, egress: Egress | No
         certs=Authority(certificate, key, time.time),
         gateway_id=GATEWAY_ID,
         log=log,
+        limiter=limiter or Limiter(None, asyncio.get_running_loop()),
+        chance=lambda: 0.0,
     )
     await server.start()
     gateway = Gateway(server, vault, access, service, log)
