@@ -36,6 +36,7 @@ from gateway.keyring import Keyring, KeyringError, create_data_key, key_id_of, u
 from gateway.proxy.ledger import StoreLedger
 from gateway.secret import Secret
 from gateway.settings import Egress, Keys, Listen, Proxy, Settings, Web, Webhook
+from gateway.store.limits import Ask
 from gateway.store.rotation import Rotation
 from gateway.store.rows import LATENCIES, OUTCOMES
 from gateway.store.sealed import row_of, sealed_columns
@@ -279,7 +280,7 @@ async def links_and_logins(gateway: Gateway) -> tuple[str, str, str]:
 async def count(gateway: Gateway) -> None:
     """Count what goes out, as several replicas do."""
     counted, key = StoreLedger(gateway.store.limits, owner="me", clock=gateway.clock), "connection:one"
-    await counted.reserve(key, turns=1, interval=1.0, burst=1, ahead=0.0)
+    await counted.reserve(Ask(key=key, turns=1, interval=1.0, burst=1, ahead=0.0))
     await counted.share(key, in_use=1, wanted=1, spare=0, limit=1)
 
 

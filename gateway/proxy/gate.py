@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from gateway.errors import GatewayError
 from gateway.policy.limits import Quota
 from gateway.proxy.ledger import PATIENCE, Desk, Ledger
+from gateway.store.limits import Ask
 from gateway.store.turns import Turns, reserve
 
 MOST_WAITING = 256  # of one client, at one gate
@@ -325,7 +326,13 @@ class Gate:
         try:
             async with asyncio.timeout(PATIENCE):
                 reserved = await ledger.reserve(
-                    self.key, turns=count, interval=quota.interval, burst=quota.at_once, ahead=self._ahead
+                    Ask(
+                        key=self.key,
+                        turns=count,
+                        interval=quota.interval,
+                        burst=quota.at_once,
+                        ahead=self._ahead,
+                    )
                 )
         except (GatewayError, TimeoutError) as error:
             self._desk.lost(error)

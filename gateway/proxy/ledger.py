@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import structlog
 
 from gateway.errors import GatewayError
-from gateway.store.limits import Limits, Reserved
+from gateway.store.limits import Ask, Limits, Reserved
 
 PATIENCE = 2.0
 """Seconds for an answer of the store's: a request waits for it."""
 _ASK_AGAIN = 5.0
 """Seconds for which a store that is away isn't asked."""
+_AT_ONCE = 100
+"""Asks in one transaction: it holds as many rows until it ends."""
 RENEW_EVERY = 5.0
 """Seconds: two renewals of a lease may fail."""
 _log = structlog.get_logger("gateway.proxy")
@@ -34,8 +36,8 @@ class Timer(Protocol):
 class Ledger(Protocol):
     """What is counted over all replicas, as one process sees it. Raises `StoreError`."""
 
-    async def reserve(self, key: str, *, turns: int, interval: float, burst: int, ahead: float) -> Reserved:
-        """Reserve up to so many turns of those due within `ahead` seconds."""
+    async def reserve(self, ask: Ask) -> Reserved:
+        """Reserve turns."""
 
     async def share(self, key: str, *, in_use: int, wanted: int, spare: int, limit: int) -> int:
         """Return how many may be under way here."""
@@ -62,11 +64,36 @@ class StoreLedger:
     def __init__(self, limits: Limits, *, owner: str, clock: Callable[[], float]) -> None:
         self._limits, self._owner, self._clock = limits, owner, clock
         self._has_lease = False
+        self._asks: list[tuple[Ask, asyncio.Future[Reserved]]] = []
+        self._asking: asyncio.Task[None] | None = None
 
-    async def reserve(self, key: str, *, turns: int, interval: float, burst: int, ahead: float) -> Reserved:
-        """As `Limits.reserve`."""
-        now = self._clock()
-        return await self._limits.reserve(key, turns=turns, interval=interval, burst=burst, ahead=ahead, now=now)
+    async def reserve(self, ask: Ask) -> Reserved:
+        """As `Limits.reserve`. What is asked for while the store is at it goes along with the next call, together."""
+        answer: asyncio.Future[Reserved] = asyncio.get_running_loop().create_future()
+        self._asks.append((ask, answer))
+        if self._asking is None:
+            self._asking = asyncio.get_running_loop().create_task(self._reserve())
+        return await answer
+
+    async def _reserve(self) -> None:
+        try:
+            while self._asks:
+                some = [
+                    (ask, answer) for ask, answer in self._asks[:_AT_ONCE] if not answer.done()
+                ]  # some may have gone
+                self._asks = self._asks[_AT_ONCE:]
+                try:
+                    got = await self._limits.reserve([ask for ask, _ in some], now=self._clock())
+                except GatewayError as error:
+                    for _, answer in some:
+                        if not answer.done():
+                            answer.set_exception(error)
+                else:
+                    for (_, answer), reserved in zip(some, got, strict=True):
+                        if not answer.done():
+                            answer.set_result(reserved)
+        finally:
+            self._asking = None
 
     async def share(self, key: str, *, in_use: int, wanted: int, spare: int, limit: int) -> int:
         """As `Limits.share`, under a lease."""
@@ -96,6 +123,8 @@ class StoreLedger:
 
     async def leave(self) -> None:
         """As `Limits.leave`."""
+        if self._asking is not None:
+            self._asking.cancel()
         if self._has_lease:
             self._has_lease = False
             await self._limits.leave(self._owner)

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from gateway.errors import Refusal, StoreError
-from gateway.store.limits import Reserved
+from gateway.store.limits import Ask, Reserved
 from gateway.store.turns import fair_share, reserve
 
 
@@ -51,7 +51,7 @@ class Clock:
 
 
 async def settle() -> None:
-    for _ in range(12):
+    for _ in range(30):
         await asyncio.sleep(0)
 
 
@@ -65,6 +65,7 @@ class Books:
         self.slots: dict[str, dict[str, tuple[int, int]]] = {}
         self.away = False
         self.asked: list[str] = []
+        self.turns_asked: list[int] = []
         self.told: list[str] = []
         self.hold: Callable[[], Awaitable[None]] | None = None
 
@@ -87,13 +88,19 @@ class Page:
         if self._books.away:
             raise StoreError(Refusal(code="overloaded", detail="The store is away."))
 
-    async def reserve(self, key: str, *, turns: int, interval: float, burst: int, ahead: float) -> Reserved:
+    async def reserve(self, ask: Ask) -> Reserved:
         await self._open("reserve")
         books, now = self._books, self._books.clock.now
-        books.free_at[key], got = reserve(
-            books.free_at.get(key, 0.0), now=now, turns=turns, interval=interval, burst=burst, ahead=ahead
+        books.turns_asked.append(ask.turns)
+        books.free_at[ask.key], got = reserve(
+            books.free_at.get(ask.key, 0.0),
+            now=now,
+            turns=ask.turns,
+            interval=ask.interval,
+            burst=ask.burst,
+            ahead=ask.ahead,
         )
-        return Reserved(got, books.paused_until.get(key, 0.0) - now)
+        return Reserved(got, books.paused_until.get(ask.key, 0.0) - now)
 
     async def share(self, key: str, *, in_use: int, wanted: int, spare: int, limit: int) -> int:
         await self._open("share")

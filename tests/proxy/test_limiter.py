@@ -126,6 +126,15 @@ async def test_the_app_s_limit_holds_for_all_its_connections(limiter: Limiter) -
     assert len(callers.permits) == 5
 
 
+async def test_what_the_app_does_not_let_through_leaves_its_turn_to_the_next(limiter: Limiter) -> None:
+    callers = Callers(limiter, limits(requests_per_second=0.01, burst=2, app={"concurrency": 1}))
+    await callers.ask(3)
+    assert (len(callers.permits), len(callers.refused)) == (1, 2)
+    callers.permits[0].leave()
+    await callers.ask()
+    assert len(callers.permits) == 2
+
+
 async def test_clients_take_turns_however_much_one_has_lined_up(limiter: Limiter, clock: Clock) -> None:
     callers = Callers(limiter, limits(wait=60.0, requests_per_second=1, burst=1))
     await callers.ask(1)
@@ -241,6 +250,57 @@ async def test_one_busy_replica_of_three_gets_nearly_all(books: Books, clock: Cl
     tick = iter(range(10_000))
     await busy(callers, clock, seconds=3.0, each=lambda number: 1 if number == 0 else int(next(tick) % 50 == 0))
     assert len(callers[0].permits) > 0.9 * (50 * 3)
+
+
+async def test_a_busy_gate_asks_twenty_times_a_second_and_no_more_however_much_is_asked_of_it(
+    books: Books, clock: Clock
+) -> None:
+    callers = await replicas(books, clock, 1, limits(requests_per_second=1000, burst=1))
+    sent = await busy(callers, clock, seconds=1.0, each=lambda _: 20)
+    assert books.asked.count("reserve") <= 30  # some more while the batches grow
+    assert sent > 500
+
+
+async def test_turns_that_nobody_took_are_dropped_and_the_next_batch_is_small(books: Books, clock: Clock) -> None:
+    """Else a burst behind a pause would be larger by what was left, and who has little to do would hold much."""
+    callers = await replicas(books, clock, 1, limits(requests_per_second=50, burst=10))
+    await busy(callers, clock, seconds=0.3, each=lambda _: 1)
+    assert max(books.turns_asked) == 5
+    before = len(callers[0].permits)
+    await clock.forward(5.0)
+    await callers[0].ask()
+    assert books.turns_asked[-1] == 1
+    await callers[0].ask(29)
+    assert len(callers[0].permits) - before == 10
+
+
+async def test_nobody_is_let_in_on_a_slot_that_is_being_taken_away(books: Books, clock: Clock) -> None:
+    first, second = await replicas(books, clock, 2, limits(wait=5.0, concurrency=4))
+    await first.ask(4)
+    for permit in first.permits[1:]:
+        permit.leave()
+    await second.ask(3)
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        if books.asked[-1] == "share":
+            asked.set()
+            await answer.wait()
+
+    await first.limiter.tick()
+    await settle()
+    books.hold = hold
+    first.limiter._connections["crm-ann"].look_at_slots(contended=True)
+    await asked.wait()
+    had = len(first.permits)
+    await first.ask(3)
+    assert len(first.permits) == had
+    answer.set()
+    await clock.forward(0.3)
+    assert sum(row[0] for row in books.slots["connection:crm-ann"].values()) <= 4
+    for task in (*first.tasks, *second.tasks):
+        task.cancel()
+    await settle()
 
 
 async def test_a_slow_rate_is_exact_over_replicas(books: Books, clock: Clock) -> None:

@@ -267,7 +267,7 @@ async def test_a_service_that_wants_to_be_left_alone_is_and_its_answer_goes_thro
 # Retries.
 
 
-@pytest.mark.parametrize("content", [b"", b"abc"])
+@pytest.mark.parametrize("content", [b"", b"abc", b"x" * 100_000], ids=len)
 async def test_what_the_service_could_not_do_is_tried_again(gateway: Gateway, caller: Caller, content: bytes) -> None:
     """The caller sees the answer of the last try alone; each try has the whole request in it."""
     paced(gateway, RETRY)

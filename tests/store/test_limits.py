@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from gateway.store import Store
+from gateway.store.limits import Ask
 from gateway.store.turns import Turns, fair_share, reserve
 
 KEY = "connection:crm-ann"
@@ -78,10 +79,12 @@ def test_a_slot_that_cannot_be_divided_goes_round():
 
 
 async def turns(store: Store, count: int, *, ahead: float = 0.0, now: float | None = None) -> Turns:
-    got = await store.limits.reserve(
-        KEY, turns=count, interval=10.0, burst=4, ahead=ahead, now=time.time() if now is None else now
-    )
+    (got,) = await store.limits.reserve([an_ask(turns=count, ahead=ahead)], now=time.time() if now is None else now)
     return got.turns
+
+
+def an_ask(key: str = KEY, *, turns: int = 1, ahead: float = 0.0) -> Ask:
+    return Ask(key=key, turns=turns, interval=10.0, burst=4, ahead=ahead)
 
 
 async def test_turns_are_given_out_once_whoever_asks(store: Store):
@@ -96,6 +99,18 @@ async def test_a_turn_ahead_is_told_by_when_it_is_due(store: Store):
     late = await turns(store, 4, ahead=10.0)
     assert late.count == 1
     assert 9 < late.start <= 10
+
+
+async def test_many_keys_at_once_are_counted_each_by_itself(store: Store):
+    """In whichever order they come: two that ask for the same ones don't wait for each other for good."""
+    keys = [f"connection:{number}" for number in range(5)]
+    await store.limits.reserve([an_ask(keys[0], turns=4)], now=time.time())
+    asks = [an_ask(key, turns=3) for key in keys]
+    both = await asyncio.gather(
+        store.limits.reserve(asks, now=time.time()), store.limits.reserve(asks[::-1], now=time.time())
+    )
+    given = [both[0][number].turns.count + both[1][4 - number].turns.count for number in range(5)]
+    assert given == [0, 4, 4, 4, 4]
 
 
 async def slots(store: Store, owner: str, wanted: int, *, in_use: int = 0, limit: int = 4, spare: int = 0) -> int:
@@ -164,7 +179,7 @@ async def test_a_pause_is_in_the_feed_and_a_shorter_one_changes_nothing(store: S
     assert [(kind, key) for _, kind, key in await store.changes.since(after)] == [("pause", KEY)]
     assert 59 < await store.limits.paused(KEY, now=time.time()) <= 60
     assert await store.limits.paused("connection:other", now=time.time()) == 0
-    got = await store.limits.reserve(KEY, turns=1, interval=1.0, burst=1, ahead=0.0, now=time.time())
+    (got,) = await store.limits.reserve([an_ask()], now=time.time())
     assert 59 < got.paused <= 60
 
 

@@ -12,6 +12,7 @@ from gateway.policy.limits import Limits, Quota
 from gateway.proxy.ledger import StoreLedger
 from gateway.proxy.limiter import Limiter, Permit
 from gateway.store import Store
+from gateway.store.limits import Ask, Reserved
 
 RATE, BURST, SECONDS = 100, 10, 1.0
 AHEAD = RATE // 10  # turns that a replica may have ahead
@@ -100,6 +101,23 @@ async def test_all_that_is_under_way_is_within_the_limit_at_every_moment(three: 
         for task in done:
             task.result()
     assert most == 4
+
+
+async def test_what_many_connections_ask_at_once_is_few_transactions(store: Store) -> None:
+    replica = Replica(store, "me", clock=time.time)
+    calls = 0
+    reserve = store.limits.reserve
+
+    async def counted(asks: list[Ask], *, now: float) -> list[Reserved]:
+        nonlocal calls
+        calls += 1
+        return await reserve(asks, now=now)
+
+    store.limits.reserve = counted  # type: ignore[method-assign, assignment]
+    asks = [Ask(key=f"connection:{number}", turns=1, interval=1.0, burst=1, ahead=0.0) for number in range(150)]
+    got = await asyncio.gather(*(replica.ledger.reserve(ask) for ask in asks))
+    assert [one.turns.count for one in got] == [1] * 150
+    assert calls == 2
 
 
 async def test_what_a_service_asks_one_replica_for_all_heed_within_a_second(three: list[Replica]) -> None:
