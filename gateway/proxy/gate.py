@@ -23,6 +23,7 @@ MOST_WAITING_IN_ALL = 2048
 _AHEAD = 0.1  # seconds' worth of turns that are had at once: a gate asks twice in that time, at most
 _HOLD = 1.0  # seconds for which turns are kept that nobody takes
 _SHARE_AGAIN = 0.25  # seconds after which a full gate asks for slots again
+_KEEP = 10  # looks, a second apart, for which slots are kept that nobody here or elsewhere needs
 _SPARE = 8  # a part of so many of the slots is had ahead, where nobody else needs it
 _NEVER = math.inf
 
@@ -65,7 +66,7 @@ class Gate:
         self._turns_until = 0.0
         self._free_at = 0.0  # what this process reckons by while it counts alone
         self._slots = 0
-        self._most_in_use = 0  # since the last look
+        self._looks = self._most_in_use = 0  # since it was last seen to
         self._is_known = desk.ledger is None  # whether the store was asked for a pause
         self._waiting: dict[str, deque[Waiter]] = {}  # by client, in the order in which they are let in
         self._count = 0
@@ -160,10 +161,13 @@ class Gate:
         self._slots, self._share_again_at = 0, 0.0
 
     def look_at_slots(self, *, contended: bool) -> None:
-        """Give back what isn't needed, or what others need more. Once a second."""
+        """Give back what others need more; and what wasn't needed for a while. Once a second."""
+        self._looks += 1
+        if not self._limit or not (contended or self._looks >= _KEEP):
+            return
         needed = max(self._most_in_use, self.in_use + self._count)
-        self._most_in_use = self.in_use
-        if self._limit and (contended or not needed or self._slots > needed + self._spare):
+        self._looks, self._most_in_use = 0, self.in_use
+        if contended or not needed or self._slots > needed + self._spare:
             self._share()
 
     def is_idle(self, now: float) -> bool:
