@@ -306,11 +306,11 @@ class Gate:
     # Turns.
 
     def _reserve_alone(self, now: float) -> bool:
-        """Have one turn by this process's own counting; False: none is due, or the store is to be asked."""
+        """Have turns by this process's own counting; False: none is due, or the store is to be asked."""
         if self._desk.ledger is not None:
             return False
         self._free_at, turns = reserve(
-            self._free_at, now=now, turns=1, interval=self._interval, burst=self._burst, ahead=0.0
+            self._free_at, now=now, turns=self._most, interval=self._interval, burst=self._burst, ahead=0.0
         )
         self._got(turns, now)
         return turns.count > 0
