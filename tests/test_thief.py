@@ -33,8 +33,10 @@ from gateway.app import Gateway, open_gateway
 from gateway.app.serving import running
 from gateway.errors import StartError
 from gateway.keyring import Keyring, KeyringError, create_data_key, key_id_of, unwrap
+from gateway.proxy.ledger import StoreLedger
 from gateway.secret import Secret
 from gateway.settings import Egress, Keys, Listen, Proxy, Settings, Web, Webhook
+from gateway.store.limits import Ask
 from gateway.store.rotation import Rotation
 from gateway.store.rows import LATENCIES, OUTCOMES
 from gateway.store.sealed import row_of, sealed_columns
@@ -99,6 +101,7 @@ READABLE = {
         *("body", "created_at", "attempts", "next_try_at", "last_error"),
     },
     "events": {"id", "at", "kind", "actor", "app", "connection", "client", "detail"},
+    "limits": {"key", "free_at", "paused_until"},
     "login_states": {"state_hash", "app", "session_hash", "created_at", "expires_at"},
     "meta": {"name"},
     "requests": {
@@ -106,6 +109,8 @@ READABLE = {
         *("url", "status", "code", "seconds", "sent", "received", "refreshed"),
     },
     "revocations": {"id", "connection", "app", "actor", "created_at", "attempts", "next_try_at", "last_error"},
+    "slot_holders": {"owner", "until"},
+    "slots": {"key", "owner", "held", "wanted"},
     "tallies": {"dimension", "span", "key", "at", "seconds", *OUTCOMES, *LATENCIES},
 }
 """What a thief may read: who is connected to what and when, what was called without its query, and hashes of 256 bits.
@@ -205,6 +210,7 @@ async def live_in(settings: Settings, service: Service, url: str, rotate: bool) 
         await gateway.vault.disconnect("gone", actor="cli")
         token = await gateway.access.create("laptop", ["*"])
         link, state, session = await links_and_logins(gateway)
+        await count(gateway)
         await call(now.proxy, token.reveal(), f"{url}/v1/data?query=secret-of-the-query")
         authority = await gateway.authority()
         ca_key = authority._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -269,6 +275,13 @@ async def links_and_logins(gateway: Gateway) -> tuple[str, str, str]:
         hidden={"app_password": Secret("secret+of/the-login")},
     )
     return token, url.partition("state=")[2].partition("&")[0], session.id
+
+
+async def count(gateway: Gateway) -> None:
+    """Count what goes out, as several replicas do."""
+    counted, key = StoreLedger(gateway.store.limits, owner="me", clock=gateway.clock), "connection:one"
+    await counted.reserve(Ask(key=key, turns=1, interval=1.0, burst=1, ahead=0.0))
+    await counted.share(key, in_use=1, wanted=1, spare=0, limit=1)
 
 
 async def call(proxy: Listen, token: str, url: str) -> None:

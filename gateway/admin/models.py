@@ -338,13 +338,14 @@ class Injected(Answered):
 
 
 class Explanation(Answered):
-    """The decision on a request, and always its reason."""
+    """The decision on a request, and always its reason. `limits` says in words how much the policy lets through."""
 
     allowed: bool
     reason: str | None = None
     hint: str | None = None
     rule: str | None = None
     upstream_url: str | None = None
+    limits: str | None = None
     inject: Injected | None = None
 
 

@@ -31,6 +31,8 @@ async def hear_of_changes(gateway: Gateway, *, after: int) -> None:
 
     async def changed(kind: str, key: str) -> None:
         gateway.vault.forget(kind, key)
+        if kind in {"pause", "everything"}:
+            gateway.limiter.heard(key)
         try:
             await read_again(kind)
         except StoreError:
@@ -93,12 +95,13 @@ async def flush(gateway: Gateway, entries: list[Entry]) -> None:
 
 
 async def _prune(gateway: Gateway) -> None:
-    """Remove what nobody needs any more: old entries of the log, links, and logins that nobody came back from."""
+    """Remove what nobody needs any more: old log entries, links, logins that nobody came back from, limits."""
     now = gateway.clock()
     try:
         await gateway.store.requests.prune(keep=KEEP)
         await gateway.store.logins.prune(before=now)
         await gateway.store.links.prune(before=now - KEPT)
+        await gateway.store.limits.prune(now=now)
     except GatewayError as error:
         log.warning("store.not_pruned", detail=error.refusal.detail)
 

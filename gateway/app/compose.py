@@ -1,5 +1,6 @@
 """A gateway's parts, put together in the order in which they need each other, and taken apart in the reverse one."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,6 +18,8 @@ from gateway.egress import Egress
 from gateway.errors import Refusal, StartError
 from gateway.keyring import Keyring
 from gateway.metrics import Metrics
+from gateway.proxy.ledger import StoreLedger
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.tally import Tally
 from gateway.settings import Settings
 from gateway.store.meta import GATEWAY_ID
@@ -46,6 +49,7 @@ class Gateway:
     egress: Egress
     metrics: Metrics
     tally: Tally
+    limiter: Limiter
     clock: Callable[[], float]
     gateway_id: str
     own_listeners: set[tuple[str, int]] = field(default_factory=set)
@@ -117,6 +121,7 @@ async def open_gateway(
             egress=egress,
             metrics=metrics,
             tally=tally,
+            limiter=_limiter(store, settings, clock, metrics),
             clock=clock,
             gateway_id=await _gateway_id(store),
             own_listeners=own,
@@ -132,6 +137,13 @@ def _catalog_of(directory: Path) -> Catalog:
         hint = "Let the user the gateway runs as read it, or name another directory."
         raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
     return catalog
+
+
+def _limiter(store: Store, settings: Settings, clock: Callable[[], float], metrics: Metrics) -> Limiter:
+    """Return what holds policies' limits: where SQLite has one process that serves, it needn't ask anybody."""
+    alone = store.database.is_sqlite and settings.workers == 1
+    ledger = None if alone else StoreLedger(store.limits, owner=secrets.token_hex(8), clock=clock)
+    return Limiter(ledger, asyncio.get_running_loop(), metrics)
 
 
 async def _make_master(store: Store, settings: Settings, *, create: bool) -> bytes:

@@ -196,7 +196,7 @@ async def proxy_listener(gateway: Gateway, sockets: Sequence[socket.socket]) -> 
     """Listen for proxied requests on these, which are closed with it, and store their log."""
     settings = affordable(gateway.settings)
     requests = AccessLog(json=settings.log.format == "json", tally=gateway.tally)
-    async with tracing() as tracer, tasks(store_requests(gateway, requests)):
+    async with tracing() as tracer, tasks(store_requests(gateway, requests), gateway.limiter.run()):
         server = ProxyServer(
             vault=gateway.vault,
             access=gateway.access,
@@ -207,6 +207,7 @@ async def proxy_listener(gateway: Gateway, sockets: Sequence[socket.socket]) -> 
             gateway_id=gateway.gateway_id,
             log=requests,
             tracer=tracer,
+            limiter=gateway.limiter,
         )
         await server.start(sockets)
         try:

@@ -36,7 +36,7 @@ def _show(answer: dict[str, Any]) -> None:
     from gateway.cli.output import say, show_pairs
 
     pairs = {"decision": "allowed" if answer["allowed"] else "denied"}
-    for key in ("reason", "rule", "upstream_url", "hint"):
+    for key in ("reason", "rule", "upstream_url", "limits", "hint"):
         if answer.get(key):
             pairs[key.replace("_", " ").replace("upstream url", "goes to")] = answer[key]
     show_pairs(pairs)

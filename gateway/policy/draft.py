@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.policy.model import Allow, Auth, ConnectionRules, Example, Field, Inject, TestCall
+from gateway.policy.model import Allow, Auth, ConnectionRules, Example, Field, Inject, Limits, Retry, TestCall
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,6 +26,8 @@ class Draft:
     has_test: bool
     connection: ConnectionRules | None
     inject: Inject | None
+    limits: Limits | None
+    retry: Retry | None
     examples: tuple[tuple[int, Example], ...]
     field_names: frozenset[str]
 
@@ -44,6 +46,8 @@ class Draft:
             has_test="test" in data,
             connection=_section(ConnectionRules, data.get("connection", {})),
             inject=_section(Inject, data.get("inject", {})),
+            limits=_section(Limits, data.get("limits")),
+            retry=_section(Retry, data.get("retry")),
             examples=_numbered(Example, data.get("examples")),
             field_names=frozenset(name for name in names if isinstance(name, str)),
         )

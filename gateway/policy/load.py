@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.nesting import is_deeper
 from gateway.policy import structure
-from gateway.policy.checks import allow, auth, examples, fields, inject, templates
+from gateway.policy.checks import allow, auth, examples, fields, inject, limits, templates
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, Finding
 from gateway.policy.model import Policy
@@ -27,6 +27,7 @@ _CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
     auth.check,
     templates.check,
     inject.check,
+    limits.check,
     examples.check,
 )
 

@@ -20,6 +20,7 @@ from gateway.policy.kinds import (
     StrictModel,
     Value,
 )
+from gateway.policy.limits import Limits, Quota, Retry
 
 __all__ = [
     "Allow",
@@ -36,9 +37,12 @@ __all__ = [
     "FileSource",
     "Grant",
     "Inject",
+    "Limits",
     "Param",
     "Policy",
+    "Quota",
     "RefreshEndpoint",
+    "Retry",
     "RevokeEndpoint",
     "Script",
     "SecretSource",
@@ -248,6 +252,8 @@ class Policy(StrictModel):
     test: TestCall | None = None
     connection: ConnectionRules = ConnectionRules()
     inject: Inject = Inject()
+    limits: Limits | None = None
+    retry: Retry | None = None
     examples: Tuple[Example] = ()
 
     @property

@@ -238,6 +238,10 @@ class CallerConnection(asyncio.Protocol):
         if self._wire is not None and not self._wire.is_closing():
             send(self._wire, parts)
 
+    def preparing(self) -> None:
+        """Start the time again that an exchange has before its request is sent."""
+        self._extend(_PREPARING)
+
     def awaiting_answer(self) -> None:
         """Start the time that upstream has for its answer's head; while content is to come, the caller's."""
         exchange = self._exchange

@@ -3,8 +3,10 @@
     admit      does it come from us (a loop)? which connection, which client, may they?
     decide     is the target allowed, and how is it sent?
     inject     headers, query and body parameters, from a token that isn't expired
+    limit      where the policy says how much the service takes: wait for a turn, or be turned away
     send       on an idle upstream connection, or a new one
-    answer     a 401 is refreshed and replayed once; everything else is relayed
+    answer     a 401 is refreshed and replayed once; what failed is tried again where the policy asks for it; everything
+               else is relayed
 
 Each step is plain code while nothing has to be waited for. Where something has, the step becomes a task that returns to
 the next step; there is no other way through. A refusal is a value, given to `_refuse`, and ends the exchange.
@@ -18,12 +20,14 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import structlog
 
 from gateway.errors import GatewayError, Refusal
+from gateway.http.pacing import pause_asked, retry_after
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
 from gateway.http.scrub import Scrubber
 from gateway.http.trace_context import read_traceparent
 from gateway.http.upgrade import takes_up
 from gateway.policy.inject import Injection
+from gateway.policy.limits import Limits, Retry
 from gateway.policy.match import Denied
 from gateway.policy.merge import mergeable
 from gateway.proxy.access_log import Entry, shown_path
@@ -32,6 +36,7 @@ from gateway.proxy.answers import CONTINUE
 from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import PAGE_HINT, PATH, Route, may_be_a_page
 from gateway.proxy.held import Held
+from gateway.proxy.limiter import Permit
 from gateway.proxy.outgoing import behind_base_url, body_too_large, outgoing_head, rewritten_body
 from gateway.proxy.permission import Permission, decide
 from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations, scrubbed_head
@@ -47,15 +52,19 @@ _UNAUTHORIZED = 401
 _PROXY_AUTHENTICATION_REQUIRED = 407
 _LOST_AT_MOST = 64 * 1024
 """Bytes that go into an idle connection before it says that it was closed: no 401 will ask for more of them again."""
+_OUT_OF_REACH = frozenset({"upstream_dns", "upstream_connect", "upstream_timeout", "upstream_protocol"})
+"""Refusals that tell of an upstream that may be there again in a moment."""
 _Args = TypeVarTuple("_Args")
 _logger = structlog.get_logger("gateway.proxy")
 
 
-def _searched_for_both(fresh: Live, live: Live) -> Live:
-    """Return `fresh` for a second try: the service has had the secrets of `live`, too, and may echo those."""
-    if fresh.injection is None or live.injection is None:
-        return fresh
-    return replace(fresh, scrubber=Scrubber((*fresh.injection.secrets, *live.injection.secrets)))
+def _searched_for_all(live: Live, injection: Injection, sent: tuple[Injection, ...]) -> Live:
+    """Return `live` for another try: the service has had the secrets of what was `sent`, too, and may echo those."""
+    earlier = [one for one in sent if one is not injection]
+    if not earlier:
+        return live
+    secrets = [*injection.secrets, *(secret for one in earlier for secret in one.secrets)]
+    return replace(live, scrubber=Scrubber(tuple(secrets)))
 
 
 class Exchange:
@@ -79,6 +88,9 @@ class Exchange:
     _preparing = 0.0  # seconds until it was sent; of all tries together, as the next
     _waited = 0.0  # from there until upstream began to answer
     _added = b""  # lines that go upstream, beside the policy's
+    _permit: Permit | None = None  # to be under way, where the policy has limits
+    _tries = 1
+    _sent: tuple[Injection, ...] = ()  # what earlier tries had in them
     _permission: Permission | None = None  # looked at once it is under way for longer than most
     _task: asyncio.Task[None] | None = None
 
@@ -185,8 +197,10 @@ class Exchange:
     # Inject.
 
     def _inject(self, live: Live) -> None:
-        self._live = live
         injection = live.injection
+        if self._sent and injection is not None:
+            live = _searched_for_all(live, injection, self._sent)
+        self._live = live
         if live.refusal is not None or injection is None:
             self._refuse(live.refusal or not_permitted(self._route.tag))
         elif live.scrub_body and self._caller.upgrade_offered(self.head):
@@ -222,6 +236,10 @@ class Exchange:
             self._refuse(body_too_large(self._services.settings.limits.rewrite_bytes))
             return
         self._gathered = body
+        self._decide_anew()
+
+    def _decide_anew(self) -> None:
+        """Decide by what holds now: time has passed."""
         live = self._services.vault.peek(self._route.tag.connection_id)
         if live is None:
             self._later(self._load)
@@ -236,11 +254,51 @@ class Exchange:
         self._body = rewritten
         self._send()
 
+    # Limit.
+
+    def _enter(self, live: Live, limits: Limits) -> bool:
+        """Take a turn. False: it has to be waited for."""
+        self._permit = self._services.limiter.enter(limits, live.connection_id, live.app)
+        if self._permit is None:
+            self._later(self._wait_for_turn, live, limits)
+        return self._permit is not None
+
+    async def _wait_for_turn(self, live: Live, limits: Limits) -> None:
+        permit = await self._wait_to_enter(live, limits)
+        if isinstance(permit, Refusal):
+            self._refuse(permit)
+        elif self.permitted():
+            self._decide_anew()
+        else:
+            self.withdraw()
+
+    async def _wait_to_enter(self, live: Live, limits: Limits) -> Permit | Refusal:
+        limiter = self._services.limiter
+        permit: Permit | Refusal | None = limiter.enter(limits, live.connection_id, live.app)
+        if permit is None:
+            self._caller.preparing()
+            permit = await limiter.wait(limits, live.connection_id, live.app, self._client)
+        if isinstance(permit, Permit):
+            self._permit = permit
+        return permit
+
+    def parted(self) -> None:
+        """End what came behind a 101."""
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give back what it had for being under way."""
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            permit.leave()
+
     # Send.
 
     def _send(self) -> None:
         live, target = self._live, self._target
         if live is None or target is None or self._ended:
+            return
+        if live.limits is not None and self._permit is None and not self._enter(live, live.limits):
             return
         pool = self._services.pool
         key = (live.connection_id, target.origin)
@@ -289,7 +347,7 @@ class Exchange:
             connection.write_content(body)
             connection.end_content()
         elif content is not None:
-            if not live.refreshable:
+            if not live.refreshable and live.retry is None:
                 content.keep_at_most(_LOST_AT_MOST)
             connection.begin_content(chunked=head.content_length is None)
             content.flow_to(connection)
@@ -326,6 +384,10 @@ class Exchange:
         now = self._services.time()
         self._waited += now - self._mark
         self._mark = now
+        if live.limits is not None:
+            self._heed(head, live, live.limits)
+        if live.retry is not None and self._hold_for_retry(head, live, live.retry):
+            return
         if status == _UNAUTHORIZED and live.refreshable:
             if not self._replayed:
                 self._see_to_token(head, live)
@@ -360,7 +422,9 @@ class Exchange:
             self._send()
         else:
             host = self._target.host if self._target is not None else "the target"
-            self._refuse(Refusal(code="upstream_protocol", detail=f"{host} gave no valid answer: {why}."))
+            refusal = Refusal(code="upstream_protocol", detail=f"{host} gave no valid answer: {why}.")
+            if answered or not self._retry_failure(refusal):
+                self._refuse(refusal)
 
     def switched(self, head: ResponseHead, early: bytes) -> None:
         """Join the two sides after a 101, if we asked for one."""
@@ -452,11 +516,80 @@ class Exchange:
         if fresh is None:
             self._relay_held(held)
             return
+        self._leave()
+        self._begin_again(live)
+        self._decide(fresh)  # the policy may have changed in between, too
+
+    def _begin_again(self, live: Live) -> None:
+        """Let go of a try that was made with `live`."""
         connection, self._upstream = self._upstream, None
         if connection is not None:
             connection.close()
         self._received = 0
-        self._decide(_searched_for_both(fresh, live))  # the policy may have changed in between, too
+        if live.injection is not None and live.injection not in self._sent:
+            self._sent += (live.injection,)
+
+    def _heed(self, head: ResponseHead, live: Live, limits: Limits) -> None:
+        """Leave the service alone for as long as it asks for."""
+        services = self._services
+        seconds = pause_asked(head, services.clock())
+        if seconds is not None:
+            services.limiter.pause(limits, live.connection_id, live.app, seconds)
+
+    def _hold_for_retry(self, head: ResponseHead, live: Live, retry: Retry) -> bool:
+        """Hold an answer back that another try may better. False: it goes through."""
+        if head.status not in retry.statuses:
+            return False
+        now = self._services.clock()
+        asked = pause_asked(head, now) or retry_after(head, now) or 0.0
+        if not self._try_later(live, retry, asked, None):
+            return False
+        self._held = Held(head)
+        return True
+
+    def _retry_failure(self, refusal: Refusal) -> bool:
+        """Try again where upstream wasn't reached. False: that is the answer."""
+        live = self._live
+        if live is None or live.retry is None or self._held is not None or refusal.code not in _OUT_OF_REACH:
+            return False
+        return refusal.status in live.retry.statuses and self._try_later(live, live.retry, 0.0, refusal)
+
+    def _try_later(self, live: Live, retry: Retry, asked: float, failure: Refusal | None) -> bool:
+        """Try once more after a while, if the request may be repeated and can be."""
+        head, override = self.head, self.head.method_override
+        if head.method not in retry.methods or (override is not None and override not in retry.methods):
+            return False
+        at_hand = self.content is None or self._body is not None or self.content.replayable
+        if self._ended or not at_hand or head.upgrade is not None:
+            return False
+        seconds = retry.delay(tried=self._tries, asked=asked, chance=self._services.chance())
+        if seconds is None:
+            return False
+        if self.content is not None and self._body is None:
+            self.content.hold()
+        self._later(self._try_again, live, seconds, failure)
+        return True
+
+    async def _try_again(self, live: Live, seconds: float, failure: Refusal | None) -> None:
+        """Try again, if there is a turn for that; else what the last try came to is the answer."""
+        self._tries += 1
+        self._services.metrics.retried()
+        self._caller.preparing()
+        await asyncio.sleep(seconds)
+        self._leave()
+        turn = None if live.limits is None else await self._wait_to_enter(live, live.limits)
+        held, self._held = self._held, None
+        if self._ended:
+            return
+        if not self.permitted():
+            self.withdraw()
+        elif not isinstance(turn, Refusal):
+            self._begin_again(live)
+            self._decide_anew()
+        elif held is not None:
+            self._relay_held(held)
+        elif failure is not None:
+            self._refuse(failure)
 
     async def _replace_token(self, live: Live) -> None:
         """Get a new token though nobody tries it for now: whether it helped isn't known, and it counts as if it hadn't.
@@ -540,6 +673,8 @@ class Exchange:
         connection, self._upstream = self._upstream, None
         if connection is not None:
             connection.close()
+        if self._permit is not None:
+            self._leave()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
@@ -551,7 +686,8 @@ class Exchange:
         try:
             await step(*args)
         except GatewayError as error:
-            self._refuse(error.refusal)
+            if not self._retry_failure(error.refusal):
+                self._refuse(error.refusal)
         except Exception as error:  # noqa: BLE001 - logged whole
             self.reject(Refusal(code="internal", detail="The gateway has a fault; its log says which."))
             self.fault(error)

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
+from random import random
 from typing import Any, Protocol
 
 import structlog
@@ -25,6 +26,7 @@ from gateway.proxy.admission import Admission
 from gateway.proxy.caller import CallerConnection
 from gateway.proxy.certs import Authority
 from gateway.proxy.entrances import Tunnel
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
 from gateway.proxy.services import Services
@@ -164,6 +166,8 @@ class ProxyServer:
         gateway_id: str,
         log: AccessLog,
         tracer: Tracer | None = None,
+        limiter: Limiter,
+        chance: Callable[[], float] = random,
     ) -> None:
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -198,6 +202,8 @@ class ProxyServer:
                 guesses=Attempts(loop.time),
                 strangers=Attempts(loop.time),
                 tracer=tracer,
+                limiter=limiter,
+                chance=chance,
             ),
             outbox,
         )

@@ -9,6 +9,7 @@ from gateway.attempts import Attempts
 from gateway.metrics import Metrics
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.pool import Pool
 from gateway.proxy.tracing import Tracer
 from gateway.settings import Settings
@@ -19,6 +20,7 @@ from gateway.vault import Vault
 class Services:
     """Collaborators and limits.
 
+    `limiter` lets requests through where their policy has limits; `chance` (0 to 1) spreads tries that are made again.
     `via_name` is this gateway in `Via`. `clock` gives epoch seconds, `time` monotonic ones. `background` runs what
     nobody waits for. `guesses` are wrong client tokens by address; `strangers` what the log has had of callers that
     nobody knows. `tracer` is None where nobody follows traces.
@@ -40,3 +42,5 @@ class Services:
     guesses: Attempts
     strangers: Attempts
     tracer: Tracer | None
+    limiter: Limiter
+    chance: Callable[[], float]

@@ -223,6 +223,7 @@ class Joined:
 
     def caller_lost(self) -> None:
         """End upstream's side too; what it was sent before both had ended still goes out."""
+        self._exchange.parted()
         if not (self._caller_done and self._upstream_done):
             self._upstream.close()
 

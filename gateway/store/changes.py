@@ -9,6 +9,7 @@ A writer appends `(kind, key)` in its own transaction: a change and its notice a
     client      key: the client's name
     secret      key: app/name
     key         key: the data key's id
+    pause       key: what a service wants to be left alone of (`limits`)
     upkeep      key: the table in which there is work to do beside (`alongside`)
     everything  key: "" — only from `watch`, when more happened than the feed keeps: forget all that is cached
 """

@@ -23,6 +23,7 @@ from gateway.store.database import Database
 from gateway.store.deliveries import Deliveries
 from gateway.store.due import Due
 from gateway.store.events import Events
+from gateway.store.limits import Limits
 from gateway.store.links import Links
 from gateway.store.login_states import LoginStates
 from gateway.store.meta import Meta
@@ -45,6 +46,7 @@ class Store:
         self.deliveries = Deliveries(database)
         self.clients = Clients(database)
         self.secrets = AppSecrets(database)
+        self.limits = Limits(database)
         self.links = Links(database)
         self.logins = LoginStates(database)
         self.events = Events(database)

@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     Index,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
     text,
 )
 
@@ -276,3 +278,39 @@ changes = Table(
     Column("key", Text, nullable=False),
     sqlite_autoincrement=True,  # readers remember the last number they saw: it must never come back
 )
+
+# What goes out, counted over all replicas (`store.limits`).
+limits = Table(
+    "limits",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("free_at", Double, nullable=False),
+    Column("paused_until", Double, nullable=False),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("held", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    Index("ix_slots_owner", "owner"),
+)
+
+slot_holders = Table(
+    "slot_holders",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("until", Double, nullable=False),
+)
+
+
+def _unlogged(table: Table, connection: Connection, **_: object) -> None:
+    """They are true for seconds: a crash may empty them, and no commit has to wait for the disk."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"ALTER TABLE {table.name} SET UNLOGGED"))
+
+
+for _table in (limits, slots, slot_holders):
+    event.listen(_table, "after_create", _unlogged)

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from gateway.http.target import TargetInvalid, parse_target
 from gateway.policy.inject import Injection
+from gateway.policy.limits import in_words
 from gateway.policy.match import Denied
 from gateway.policy.url import join
 from gateway.secret import MASK
@@ -16,9 +17,10 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9-]* ")  # RFC 9110 §11.1: the authenti
 
 
 def explain(live: Live, method: str, url: str) -> dict[str, Any]:
-    """Return `{allowed, reason, hint, rule, upstream_url, inject: {headers, query, body}}` (design.md, "Admin API").
+    """Return `{allowed, reason, hint, rule, upstream_url, limits, inject: {headers, query, body}}`.
 
-    `url` may begin with "/": then it is below the policy's base URL.
+    `limits` says what [limits] and [retry] come to, None: there are none. `url` may begin with "/": then it is below
+    the policy's base URL.
     """
     if live.refusal is not None or live.injection is None:
         refusal = live.refusal
@@ -38,13 +40,22 @@ def explain(live: Live, method: str, url: str) -> dict[str, Any]:
         "hint": None,
         "rule": decision.rule,
         "upstream_url": decision.target.url,
+        "limits": in_words(live.limits, live.retry),
         "inject": _inject(live.injection),
     }
 
 
 def _denied(reason: str, hint: str | None = None, rule: str | None = None) -> dict[str, Any]:
     nothing: dict[str, Any] = {"headers": {}, "query": {}, "body": {}}
-    return {"allowed": False, "reason": reason, "hint": hint, "rule": rule, "upstream_url": None, "inject": nothing}
+    return {
+        "allowed": False,
+        "reason": reason,
+        "hint": hint,
+        "rule": rule,
+        "upstream_url": None,
+        "limits": None,
+        "inject": nothing,
+    }
 
 
 def _inject(injection: Injection) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from gateway.http.scrub import Scrubber
 from gateway.keyring import KeyringError
 from gateway.policy.fields import base_url, with_defaults
 from gateway.policy.inject import Injection, render
+from gateway.policy.limits import Limits, Retry
 from gateway.policy.match import Matcher
 from gateway.policy.model import Policy, Script
 from gateway.policy.template import MissingValue
@@ -48,6 +49,8 @@ class Live:
     retry_at: float | None
     refreshable: bool
     refusal: Refusal | None
+    limits: Limits | None = None
+    retry: Retry | None = None
 
 
 async def compile_live(row: ConnectionRow, policy: Policy | None, *, safe: Safe, public_url: str) -> Live:
@@ -123,6 +126,8 @@ def _compile(row: ConnectionRow, policy: Policy | None, *, safe: Safe, public_ur
         retry_at=row.retry_at,
         refreshable=can_refresh(policy, credentials),
         refusal=None,
+        limits=policy.limits,
+        retry=policy.retry,
     )
 
 

@@ -21,6 +21,8 @@ NOT_IN_THE_FORM = (
     "allow.connect_ports",
     "allow.cookies",
     "auth.keep_alive",
+    "limits",
+    "retry",
     "test.headers",
     "line ",
     "nme",

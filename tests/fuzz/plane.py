@@ -160,6 +160,8 @@ class Plane:
             guesses=Attempts(lambda: 1000.0),
             strangers=Attempts(lambda: 1000.0),
             tracer=None,
+            limiter=nothing,
+            chance=lambda: 0.0,
         )
         self.wire = Wire(self.caller(), self._lost)
 

@@ -22,6 +22,7 @@ from gateway.policy.load import load
 from gateway.policy.match import Matcher
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority, _create, _moment
+from gateway.proxy.limiter import Limiter
 from gateway.proxy.server import ProxyServer
 from gateway.proxy.tally import Tally
 from gateway.proxy.tracing import Tracer
@@ -234,6 +235,8 @@ def make_live(
         retry_at=None,
         refreshable=False,
         refusal=None,
+        limits=policy.limits,
+        retry=policy.retry,
     )
     return dataclass_replace(live, **changes)
 
@@ -253,6 +256,14 @@ class Gateway:
     @property
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.service.port}"
+
+    @property
+    def metrics(self) -> Metrics:
+        return self.server._listener.services.metrics
+
+    @property
+    def limiter(self) -> Limiter:
+        return self.server._listener.services.limiter
 
     def policy(
         self,
@@ -308,9 +319,14 @@ def settings(tmp_path: Path, **sections: Any) -> Settings:
 
 @contextlib.asynccontextmanager
 async def running(
-    configured: Settings, service: Service, *, egress: Egress | None = None, tracer: Tracer | None = None
+    configured: Settings,
+    service: Service,
+    *,
+    egress: Egress | None = None,
+    limiter: Limiter | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[Gateway]:
-    vault, access = FakeVault(), FakeAccess()
+    vault, access, metrics = FakeVault(), FakeAccess(), Metrics()
     way_out = egress or Egress(allow_networks=["127.0.0.0/8"])
     log = AccessLog(json=True, tally=Tally(), stream=io.StringIO())
     certificate, key = _create(_moment(time.time()))
@@ -319,11 +335,13 @@ async def running(
         access=access,  # type: ignore[arg-type]
         egress=way_out,
         settings=configured,
-        metrics=Metrics(),
+        metrics=metrics,
         certs=Authority(certificate, key, time.time),
         gateway_id=GATEWAY_ID,
         log=log,
         tracer=tracer,
+        limiter=limiter or Limiter(None, asyncio.get_running_loop(), metrics),
+        chance=lambda: 0.0,
     )
     await server.start(bound(configured.proxy.listen))
     gateway = Gateway(server, vault, access, service, log)

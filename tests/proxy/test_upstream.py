@@ -146,7 +146,7 @@ async def test_when_both_halves_of_a_pipe_have_ended_what_was_sent_still_goes_ou
     upstream = Upstream()
     services: Any = SimpleNamespace(time=lambda: 0.0)
     caller: Any = SimpleNamespace(end_output=lambda: None, close=lambda: None, write=lambda _: None)
-    exchange: Any = None
+    exchange: Any = SimpleNamespace(parted=lambda: None)
     joined = Joined(caller, upstream.connection, exchange, services)
     joined.from_caller(b"the last of it")
     ends = [joined.upstream_ended, joined.caller_ended]

@@ -336,6 +336,7 @@ async def test_explaining_shows_the_decision_and_what_would_be_injected_with_sec
         "hint": None,
         "rule": "https://api.test/v1",
         "upstream_url": "https://api.test/v1/users?q=1",
+        "limits": None,
         "inject": {
             "headers": {"Authorization": "Bearer ***"},
             "query": {"key": "***"},

@@ -131,6 +131,13 @@ def upgrade() -> None:
     op.create_index("ix_events_kind_id", "events", ["kind", "id"])
     op.create_index("ix_events_client_id", "events", ["client", "id"])
     op.create_table(
+        "limits",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("free_at", sa.Double(), nullable=False),
+        sa.Column("paused_until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name="pk_limits"),
+    )
+    op.create_table(
         "login_states",
         sa.Column("state_hash", sa.LargeBinary(), nullable=False),
         sa.Column("app", sa.Text(), nullable=False),
@@ -214,6 +221,24 @@ def upgrade() -> None:
     )
     op.create_index("ix_revocations_connection_created_at", "revocations", ["connection", "created_at"])
     op.create_index("ix_revocations_next_try_at", "revocations", ["next_try_at"])
+    op.create_table(
+        "slot_holders",
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name="pk_slot_holders"),
+    )
+    op.create_table(
+        "slots",
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("held", sa.Integer(), nullable=False),
+        sa.Column("wanted", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key", "owner", name="pk_slots"),
+    )
+    op.create_index("ix_slots_owner", "slots", ["owner"])
+    if op.get_bind().dialect.name == "postgresql":
+        for table in ("limits", "slot_holders", "slots"):
+            op.execute(f"ALTER TABLE {table} SET UNLOGGED")
     op.create_table(
         "tallies",
         sa.Column("dimension", sa.Text(), nullable=False),
