@@ -154,6 +154,7 @@ def test_under_a_systemd_it_runs_confined_reloads_and_is_restarted_without_a_ref
         state = show(own, "ActiveState", "SubState", "MainPID", "User", "DynamicUser")
         assert (state["ActiveState"], state["SubState"], state["DynamicUser"]) == ("active", "running", "yes")
         assert "ready" in own.run("curl", "--silent", "--fail", "http://127.0.0.1:8081/readyz")
+        own.run("curl", "--silent", "--fail", "--output", "/dev/null", "http://127.0.0.1:8081/metrics")  # reads /proc
         status = own.run("cat", f"/proc/{state['MainPID']}/status")
         assert re.search(r"^Uid:\t(6[1-5]\d{3})\t\1\t\1\t\1$", status, re.MULTILINE)  # systemd.exec(5): of DynamicUser
         assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
