@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import kubernetes_validate
@@ -11,11 +10,7 @@ import pytest
 import yaml
 
 from gateway.catalog import Catalog
-from gateway.secret import Secret
-from gateway.settings import Settings
-from gateway.web.site import site
-from gateway.web.wire import Bounds
-from tests.deploy.containers import DEPLOY, IMAGE, PORTS, USER, settings_of
+from tests.deploy.containers import DEPLOY, IMAGE, PORTS, ROOT, USER, settings_of
 from tests.deploy.pods import Pod, faults, pods, references, selects
 
 HERE = DEPLOY / "kubernetes"
@@ -100,9 +95,7 @@ def test_the_sidecar_is_reached_from_its_pod_alone_and_the_workload_gets_no_key(
 
 
 def test_every_probe_asks_for_a_route_that_exists_and_a_database_that_is_away_takes_no_replica_out():
-    services: Any = SimpleNamespace(settings=Settings(), clock=lambda: 0.0, store=SimpleNamespace(meta=None))
-    known = site(services, Secret("admin-token"), Secret("seed"), [""], Bounds()).router.resources()
-    routes = {route.canonical for route in known}
+    routes = set(re.findall(r'add_get\("([^"]+)"', (ROOT / "gateway" / "web" / "site.py").read_text()))
     gateway = PODS["connection-gateway"].container("gateway")
     asked = {name: gateway[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
     assert {name: one["path"] for name, one in asked.items()} == {
