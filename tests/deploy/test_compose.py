@@ -1,5 +1,6 @@
 """The compose file: right by its specification, each container confined, and the gateway's settings really load."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,7 +13,11 @@ import yaml
 
 from gateway.admin.token import load_admin_token
 from gateway.app.master import read_master_key
+from gateway.app.serving import running
+from tests.deploy.calling import OPENED, call, connected, settings_in
+from tests.deploy.conftest import Service
 from tests.deploy.containers import DEPLOY, IMAGE, USER, settings_of, tool, user_of_the_image
+from tests.ports import free_port
 
 HERE = DEPLOY / "compose"
 FILE: dict[str, Any] = yaml.safe_load((HERE / "compose.yml").read_text())
@@ -50,6 +55,48 @@ def test_haproxy_takes_its_configuration():
     )
     assert said.returncode == 0, said.stderr + said.stdout
     assert "warning" not in (said.stderr + said.stdout).lower()
+
+
+async def test_haproxy_finds_the_gateways_that_are_there_and_passes_calls_on(tmp_path: Path, service: Service):
+    """The file as it is, but for where things listen: of two gateways one doesn't, and no call meets it."""
+    text, ports = (HERE / "haproxy.cfg").read_text(), {port: free_port() for port in ("8080", "8081", "8404")}
+    async with running(settings_in(tmp_path, service)) as now:
+        token = await connected(now)
+        for port, own in ports.items():
+            text = text.replace(f":{port}\n    default_backend", f"127.0.0.1:{own}\n    default_backend")
+            text = text.replace(f"bind 127.0.0.1:{port}\n", f"bind 127.0.0.1:{own}\n")
+        for name, port in (("8080", now.proxy.port), ("8081", now.web.port)):
+            there = f"server there 127.0.0.1:{port} check port {now.web.port}"
+            gone = f"server gone 127.0.0.1:{free_port()} check port {free_port()}"
+            text = text.replace(f"server-template gateway 16 gateway:{name}", f"{there}\n    {gone}")
+        text = text.replace("check port 8081 ", "").replace("init-addr none resolvers docker", "")
+        text = (
+            text.replace("maxconn 20000", "maxconn 100")
+            .replace("inter 2s", "inter 50ms")
+            .replace("    parse-resolv-conf\n", "")
+        )
+        assert ":8080" not in text
+        (tmp_path / "haproxy.cfg").write_text(text)
+        process = await asyncio.create_subprocess_exec(
+            tool("haproxy"),
+            "-db",
+            "-f",
+            tmp_path / "haproxy.cfg",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+        try:
+            said = b""
+            while b"gone is DOWN" not in said:
+                line = await process.stdout.readline()
+                assert line, said.decode()
+                said += line
+            for _ in range(4):
+                assert await call(now, token, service, int(ports["8080"])) == OPENED
+        finally:
+            process.kill()
+            await process.communicate()
 
 
 @pytest.mark.parametrize("name", SERVICES)
