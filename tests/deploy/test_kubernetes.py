@@ -63,6 +63,9 @@ def test_the_gateway_s_settings_load_and_what_they_name_is_mounted(place: str, m
     mounted = pod.mounted(gateway)
     assert settings.keys.source.removeprefix("file:") in mounted
     assert str(settings.policies_dir) in mounted
+    # Root's, for the group that the gateway is in: so it is read, and by nobody else (`store/private_file`).
+    (secret,) = [volume["secret"] for volume in pod.spec["volumes"] if "secret" in volume]
+    assert (secret["defaultMode"], pod.spec["securityContext"]["fsGroup"]) == (0o440, USER)
     assert settings.store.url.startswith("postgresql://")
     assert settings.log.format == "json"
     grace = pod.spec["terminationGracePeriodSeconds"]
