@@ -17,6 +17,8 @@ DEPLOY = ROOT / "deploy"
 IMAGE = f"connection-gateway:{gateway.__version__}"
 USER = 10001
 """Whom the image runs as."""
+RENEWING = 30.0
+"""Seconds beyond timeouts.shutdown, a lease's: a token that is being renewed then is waited for."""
 NO_SECTION = {"CONFIG", "ADMIN_TOKEN"}
 PORTS = {"proxy": 8080, "web": 8081}
 

@@ -16,7 +16,7 @@ from gateway.app.master import read_master_key
 from gateway.app.serving import running
 from tests.deploy.calling import OPENED, call, connected, settings_in
 from tests.deploy.conftest import Service
-from tests.deploy.containers import DEPLOY, IMAGE, USER, settings_of, tool, user_of_the_image
+from tests.deploy.containers import DEPLOY, IMAGE, RENEWING, USER, settings_of, tool, user_of_the_image
 from tests.ports import free_port
 
 HERE = DEPLOY / "compose"
@@ -144,7 +144,7 @@ def test_the_gateway_s_settings_load_and_what_they_name_is_there(settings):
     assert gateway["environment"]["PGPASSFILE"] in secrets
     assert str(settings.policies_dir) in {volume["target"] for volume in gateway["volumes"]}
     assert settings.store.url == "postgresql://gateway@postgresql/gateway"
-    assert _seconds(gateway["stop_grace_period"]) >= settings.timeouts.shutdown + 10
+    assert _seconds(gateway["stop_grace_period"]) >= settings.timeouts.shutdown + RENEWING
 
 
 def test_haproxy_goes_where_the_gateways_listen_and_waits_longer_than_they_do(settings):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway.catalog import Catalog
-from tests.deploy.containers import DEPLOY, IMAGE, PORTS, ROOT, USER, settings_of
+from tests.deploy.containers import DEPLOY, IMAGE, PORTS, RENEWING, ROOT, USER, settings_of
 from tests.deploy.pods import Pod, faults, pods, references, selects
 
 HERE = DEPLOY / "kubernetes"
@@ -69,7 +69,7 @@ def test_the_gateway_s_settings_load_and_what_they_name_is_mounted(place: str, m
     assert settings.store.url.startswith("postgresql://")
     assert settings.log.format == "json"
     grace = pod.spec["terminationGracePeriodSeconds"]
-    assert grace >= slept(gateway) + settings.timeouts.shutdown + 5
+    assert grace >= slept(gateway) + settings.timeouts.shutdown + RENEWING
 
 
 def test_the_replicas_share_key_and_token_and_write_nothing(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import PREFIX, load_settings
-from tests.deploy.containers import DEPLOY, ROOT, tool
+from tests.deploy.containers import DEPLOY, RENEWING, ROOT, tool
 from tests.deploy.own_systemd import PROGRAM, Machine, machine
 
 HERE = DEPLOY / "systemd"
@@ -101,7 +101,7 @@ def test_the_gateway_s_settings_load_and_fit_the_unit(monkeypatch):
     assert settings.keys.source == f"file:{credentials}/{credential}"
     (kept,) = GIVEN["StateDirectory"]
     assert [str(settings.data_dir), str(settings.policies_dir)] == [f"{state}/{one}" for one in kept.split()]
-    assert float(GIVEN["TimeoutStopSec"][0]) >= settings.timeouts.shutdown + 10
+    assert float(GIVEN["TimeoutStopSec"][0]) >= settings.timeouts.shutdown + RENEWING
     assert int(GIVEN["LimitNOFILE"][0]) >= 2 * settings.limits.connections + 256
     for name, file in SOCKETS.items():
         socket = unit(file)
