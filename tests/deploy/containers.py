@@ -23,12 +23,17 @@ NO_SECTION = {"CONFIG", "ADMIN_TOKEN"}
 PORTS = {"proxy": 8080, "web": 8081}
 
 
-def tool(*names: str) -> str:
-    """Return the first of these programs that is here; skip the test where none is."""
-    found = next((path for name in names if (path := shutil.which(name))), None)
+def tool(name: str) -> str:
+    """Return the program of this name; skip the test where there is none."""
+    found = found_tool(name)
     if found is None:
-        pytest.skip(f"needs {' or '.join(names)}, which is not installed here (.ci/run says where it comes from)")
+        pytest.skip(f"needs {name}, which is not installed here (.ci/run says where it comes from)")
     return found
+
+
+def found_tool(name: str) -> str | None:
+    """Return the program of this name, None: there is none. `.ci/run` builds some into a place of their own."""
+    return shutil.which(name, path=f"{os.environ['PATH']}{os.pathsep}{Path.home() / '.cache' / 'gateway-tools'}")
 
 
 def settings_of(

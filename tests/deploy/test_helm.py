@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import gateway
-from tests.deploy.containers import DEPLOY, settings_of, tool
+from tests.deploy.containers import DEPLOY, found_tool, settings_of, tool
 from tests.deploy.pods import faults, pods, references, selects
 from tests.deploy.test_kubernetes import DOCUMENTS, NEWEST, OLDEST, PODS, variables
 
@@ -144,9 +144,8 @@ def test_every_value_arrives(monkeypatch, tmp_path):
 def test_a_policy_that_is_given_as_a_file_arrives():
     """As the notes say, through a shell, and with every character that a policy may have."""
     file = DEPLOY.parent / "policies" / "github.toml"
-    command = f"helm template a {CHART} --kube-version {OLDEST} --set publicUrl={URL}"
+    command = f"{tool('helm')} template a {CHART} --kube-version {OLDEST} --set publicUrl={URL}"
     command += f" --set-file policies.github\\\\.toml={file}"
-    tool("helm")
     said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
     data = [one.get("data") for one in yaml.safe_load_all(said.stdout) if one["kind"] == "ConfigMap"]
     assert {"github.toml": file.read_text()} in data
@@ -172,7 +171,7 @@ def test_values_that_mean_nothing_are_refused(values: str, said: str):
     with pytest.raises(jsonschema.ValidationError) as raised:
         jsonschema.validate(given, schema)
     assert said in raised.value.json_path + raised.value.message
-    if shutil.which("helm"):
+    if found_tool("helm"):
         with pytest.raises(AssertionError, match=said):
             made("connection-gateway", values)
 
