@@ -1,6 +1,7 @@
 """A file that only its owner may read or change, and that nobody else can put another file in the place of.
 
-The owner is who runs this, or root. What is looked at is what was opened, so that nothing changes in between; a
+The owner is who runs this, or root, who may let a group of ours read what is root's: that is how Kubernetes and systemd
+hand a secret to a process without root. What is looked at is what was opened, so that nothing changes in between; a
 symbolic link is followed, and must be theirs as well.
 """
 
@@ -13,6 +14,8 @@ from gateway.errors import Refusal, StartError
 
 LONGEST = 65_536  # bytes that are read: keys and tokens have a hundred
 _OTHERS = 0o077
+_LENT = 0o040
+"""What root may have given of a file to the group of whoever runs this."""
 
 
 def read_private_file(path: Path, what: str) -> bytes | None:
@@ -66,8 +69,10 @@ def _require_private(found: os.stat_result, path: Path, what: str) -> None:
     if not _is_ours(found):
         detail = f"{path}: {what} is in a file of another user ({found.st_uid})"
         raise _refused(detail, f"Run as that user, or run: chown {os.geteuid()} {path}")
-    if found.st_mode & _OTHERS:
-        raise _refused(f"{path}: other users can read or change {what}", f"Run: chmod 600 {path}")
+    lent = _LENT if found.st_uid == 0 != os.geteuid() else 0
+    if found.st_mode & _OTHERS & ~lent:
+        mode = "640" if lent else "600"
+        raise _refused(f"{path}: other users can read or change {what}", f"Run: chmod {mode} {path}")
 
 
 def _require_place(path: Path, what: str) -> None:

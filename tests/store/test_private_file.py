@@ -1,6 +1,10 @@
 """A file for its owner alone: what others could read, change or exchange is refused, with what mends it."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -61,6 +65,56 @@ def test_a_stricter_mode_is_right_as_well(path: Path):
 def test_a_file_of_another_user_is_refused(path: Path):
     os.chown(path, SOMEBODY, -1)
     assert f"{path}: the key is in a file of another user ({SOMEBODY}). " in refusal(path)
+
+
+@contextmanager
+def somebody() -> Iterator[None]:
+    """Be a user without root, with a group of their own, for a while."""
+    os.setegid(SOMEBODY)
+    os.seteuid(SOMEBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.fixture
+def mounted() -> Iterator[Path]:
+    """A secret as kubelet mounts it for a pod's `fsGroup`: root's, behind two links, in directories that are sticky."""
+    place = Path(tempfile.mkdtemp())  # pytest's own directory lets nobody else through
+    version = place / "..2026_11_26"
+    version.mkdir()
+    (version / "key").write_bytes(b"hush\n")
+    (place / "..data").symlink_to(version.name)
+    (place / "key").symlink_to("..data/key")
+    for one, mode in ((version / "key", 0o440), (version, 0o2755), (place, 0o3777)):
+        os.chown(one, 0, SOMEBODY)
+        one.chmod(mode)
+    yield place / "key"
+    shutil.rmtree(place)
+
+
+@NEEDS_ROOT
+def test_what_root_lends_to_our_group_is_read(mounted: Path):
+    with somebody():
+        assert read_private_file(mounted, "the key") == b"hush\n"
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("mode", [0o460, 0o450, 0o444, 0o442, 0o441])
+def test_root_lends_it_to_read_and_to_the_group_alone(mounted: Path, mode: int):
+    mounted.chmod(mode)
+    with somebody():
+        assert refusal(mounted) == f"{mounted}: other users can read or change the key. Run: chmod 640 {mounted}"
+
+
+@NEEDS_ROOT
+def test_nobody_but_root_lends(mounted: Path):
+    """A file of ours that a group can read is a slip; and a member of that group has no more say than anybody."""
+    os.chown(mounted, SOMEBODY, SOMEBODY)
+    with somebody():
+        assert "other users can read or change the key. Run: chmod 600" in refusal(mounted)
 
 
 @NEEDS_ROOT

