@@ -1,7 +1,6 @@
 """A gateway's parts, put together in the order in which they need each other, and taken apart in the reverse one."""
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from gateway.keyring import Keyring
 from gateway.metrics import Metrics
 from gateway.proxy.tally import Tally
 from gateway.settings import Settings
+from gateway.store.clock import clock_of
 from gateway.store.store import Store
 from gateway.store.unlock import keyring_from_store
 from gateway.vault import Vault
@@ -59,11 +59,11 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, *, create: bool = True, clock: Callable[[], float] = time.time, master: bytes | None = None
+    settings: Settings, *, create: bool = True, clock: Callable[[], float] | None = None, master: bytes | None = None
 ) -> AsyncIterator[Gateway]:
     """Open the store and all that stands on it. `create`: make what is missing, as on a first start.
 
-    The master key is read from its source, once, unless `master` is it.
+    The master key is read from its source, once, unless `master` is it. The clock is the store's, unless `clock` is it.
 
     Raises `StartError`, one line and what to do next; nothing was changed then.
     """
@@ -76,6 +76,8 @@ async def open_gateway(
         store = await stack.enter_async_context(await Store.open(settings.store.url, migrate=create))
         if master is None:
             master = await _make_master(store, settings, create=create)
+        if clock is None:
+            clock = await clock_of(store.database)
         keyring = await keyring_from_store(store, master, clock())
         catalog = Catalog(settings.policies_dir)
         catalog.load()

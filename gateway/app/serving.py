@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from gateway.app.chores import hear_of_changes, store_requests, watch_policies
+from gateway.app.chores import hear_of_changes, keep_time, store_requests, watch_policies
 from gateway.app.compose import Gateway, open_gateway
 from gateway.app.loop import settle
 from gateway.app.process import affordable
@@ -77,7 +77,9 @@ async def background(gateway: Gateway) -> AsyncIterator[None]:
     """Load who may call, and follow every change of the store and of the policies from there on; store the tallies."""
     after = await gateway.store.changes.latest()
     await gateway.access.load()
-    async with tasks(hear_of_changes(gateway, after=after), watch_policies(gateway), store_tallies(gateway)):
+    async with tasks(
+        hear_of_changes(gateway, after=after), keep_time(gateway), watch_policies(gateway), store_tallies(gateway)
+    ):
         yield
 
 
@@ -95,6 +97,7 @@ async def proxy_listener(gateway: Gateway) -> AsyncIterator[Listen]:
         certs=await gateway.authority(),
         gateway_id=gateway.gateway_id,
         log=requests,
+        clock=gateway.clock,
     )
     async with tasks(store_requests(gateway, requests)):
         await server.start(reuse_port=settings.workers > 1)

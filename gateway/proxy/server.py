@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import time
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Protocol
@@ -149,6 +148,7 @@ class ProxyServer:
         certs: Authority,
         gateway_id: str,
         log: AccessLog,
+        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ class ProxyServer:
                 settings=settings,
                 via=b"Via: 1.1 %b\r\n" % name,
                 via_name=name,
-                clock=time.time,
+                clock=clock,
                 time=loop.time,
                 request_id=_request_ids(),
                 background=self._background,

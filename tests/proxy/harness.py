@@ -319,6 +319,7 @@ async def running(configured: Settings, service: Service, *, egress: Egress | No
         certs=Authority(certificate, key, time.time),
         gateway_id=GATEWAY_ID,
         log=log,
+        clock=time.time,
     )
     await server.start()
     gateway = Gateway(server, vault, access, service, log)
