@@ -42,7 +42,7 @@ from gateway.vault.timing import renew_at
 
 WAIT_SECONDS = 2 * LEASE_SECONDS  # that a loser waits: for a lease that lapses, and the next one
 FIRST_LOOK = 0.05  # seconds until a loser looks by itself; the change feed is usually sooner
-LONGEST_LOOK = 0.5
+LONGEST_LOOK = 2.0
 
 _log = structlog.get_logger()
 
@@ -126,6 +126,9 @@ class Renewals:
         self._flights: dict[str, asyncio.Task[Live | Refusal]] = {}
         self._leased: set[asyncio.Task[Live | Refusal]] = set()
         self._changed: dict[str, asyncio.Event] = {}
+        # Losers look one after the other: a provider that takes its time makes hundreds of them, and who has a rotated
+        # token to write must not wait behind them for a connection to the database.
+        self._looking = asyncio.Lock()
         self._closing = False
 
     def is_flying(self, connection_id: str) -> bool:
@@ -182,8 +185,8 @@ class Renewals:
         pause, watch = FIRST_LOOK, Watch()
         self._changed[connection_id] = asyncio.Event()
         try:
+            row = await self._connections.get(connection_id)
             while True:
-                row = await self._connections.get(connection_id)
                 settled = self._settled(row, connection_id, seen, why)
                 if isinstance(settled, Refusal):
                     return settled
@@ -197,6 +200,8 @@ class Renewals:
                     return Refusal(code="refresh_failed", detail=detail, retry_after=1)
                 watch.waited(await self._wait(connection_id, pause))
                 pause = min(pause * 2, LONGEST_LOOK)
+                async with self._looking:
+                    row = await self._connections.get(connection_id)
         finally:
             del self._changed[connection_id]
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import Refusal
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.lease import LEASE_SECONDS, WATCH_SECONDS, Watch
+from gateway.vault.renewal import Why
 from tests.vault.harness import ANN, NOW, PASSWORD, House
 from tests.vault.test_renewal import refused
 
@@ -45,6 +47,36 @@ def test_where_somebody_took_it_meanwhile_the_watch_begins_anew(meanwhile: Conne
     watch.waited(WATCH_SECONDS)
     assert not watch.is_free(meanwhile, NOW)
     assert not watch.is_free(replace(LAPSED, fence=meanwhile.fence), NOW)
+
+
+async def test_those_who_wait_for_other_processes_look_one_after_the_other(house: House) -> None:
+    """Hundreds may wait while a provider takes its time, and who has a token to write needs the database, too."""
+    house.policies.put("legacy", PASSWORD)
+    async with house.vault() as vault:
+        await vault.connect("legacy", connection_id="c", fields=ANN, actor="test")
+        live = await vault.live("c")
+        assert live is not None
+        connections, names = vault._store.connections, [f"c{number}" for number in range(8)]
+        held = await connections.get("c")
+        assert held is not None
+        looks, at_once, looked = 0, [0], asyncio.Event()
+
+        async def look(connection_id: str) -> ConnectionRow:
+            nonlocal looks
+            looks += 1
+            at_once.append(at_once[-1] + 1)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            at_once.append(at_once[-1] - 1)
+            if looks >= 3 * len(names):
+                looked.set()
+            return replace(held, id=connection_id, lease_owner="another", lease_until=NOW + 30)
+
+        flights = [vault._renewals.start(name, seen=1, why=Why.REJECTED) for name in names]
+        connections.get = look  # type: ignore[method-assign]
+        await looked.wait()
+        assert max(at_once[2 * len(names) :]) <= 1, "behind the first look of each"
+    assert all(isinstance(flight.result(), Refusal) for flight in flights)
 
 
 async def test_a_lease_that_was_long_in_coming_leaves_no_time_for_the_call(
