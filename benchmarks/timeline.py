@@ -5,6 +5,7 @@ broad bar, one replica's a narrow one on that replica's third of the row.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 from xml.sax.saxutils import escape
@@ -12,6 +13,7 @@ from xml.sax.saxutils import escape
 WIDTH, LABEL, RIGHT = 960, 150, 12
 TOP, LANE, ROW, GAP, BOTTOM = 52, 74, 17, 14, 34
 MOST_STEPS = 400  # columns of a lane: more than that are thinner than what can be seen
+PEAK = 2.0  # times what is usual; what had waited and is answered in one second is cut there
 EVERYONE = -1
 
 _STYLE = """
@@ -52,9 +54,10 @@ def timeline(figures: dict[str, Any]) -> str:
     ]
     step = math.ceil(seconds / MOST_STEPS)
     failed = figures["by_second"]["failed"]
-    highest = max(max(_by(step, good)) + max(_by(step, bad)) for good, bad in zip(lanes, failed, strict=True)) or 1
+    both = [_by(step, [g + b for g, b in zip(*pair, strict=True)]) for pair in zip(lanes, failed, strict=True)]
+    edge = PEAK * (statistics.median(count for lane in both for count in lane) or 1.0)
     for number, (good, bad) in enumerate(zip(lanes, failed, strict=True)):
-        drawn += _lane(number, _by(step, good), _by(step, bad), scale * step, LANE / highest)
+        drawn += _lane(number, _by(step, good), _by(step, bad), scale * step, edge)
     for place, kind in enumerate(kinds):
         drawn += _row(kind, [one for one in figures["troubles"] if one["kind"] == kind], below + place * ROW, scale)
     drawn += _axis(seconds, height, scale)
@@ -66,10 +69,10 @@ def _by(step: int, counts: Sequence[int]) -> list[float]:
     return [sum(counts[at : at + step]) / step for at in range(0, len(counts), step)]
 
 
-def _lane(number: int, good: Sequence[float], bad: Sequence[float], wide: float, high: float) -> list[str]:
+def _lane(number: int, good: Sequence[float], bad: Sequence[float], wide: float, edge: float) -> list[str]:
     floor = TOP + number * (LANE + GAP) + LANE
-    tops = [count * high for count in good]
-    both = [top + count * high for top, count in zip(tops, bad, strict=True)]
+    tops = [min(count / edge, 1.0) * LANE for count in good]
+    both = [min((one + other) / edge, 1.0) * LANE for one, other in zip(good, bad, strict=True)]
     return [
         f'<text x="{LABEL - 10}" y="{floor - LANE / 2 + 4}" text-anchor="end">replica {number}</text>',
         f'<path class="bad" d="{_steps(both, floor, wide)}"/>',
