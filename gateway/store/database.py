@@ -27,6 +27,7 @@ BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter tha
 POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
 CONNECT_SECONDS = 10.0  # PostgreSQL: asyncpg's own default is a minute, in which everybody waits
 CLOSE_SECONDS = 5.0  # a step on SQLite takes milliseconds; who is stuck isn't waited for
+URGENT = 1  # of them, on PostgreSQL, for a rotated token alone: it must not wait behind hundreds who only want to look
 _WRITES = "gateway_writes"
 
 
@@ -43,6 +44,7 @@ class Database:
         self._keyring: Keyring | None = None
         self._learn: Callable[[], Awaitable[None]] | None = None
         self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
+        self._lane = asyncio.Semaphore(POOL_SIZE if self.is_sqlite else POOL_SIZE - URGENT)
 
     def opened_with(self, keyring: Keyring, learn: Callable[[], Awaitable[None]]) -> None:
         """Keep this keyring up to date from now on: `learn` adds the data keys that it doesn't have yet."""
@@ -62,15 +64,17 @@ class Database:
             await self._know(seen)
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[Transaction]:
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
+
+        `urgent`: what is lost if it has to wait; one of the pool's connections is for nothing else.
 
         Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
         `StoreError` for everything else.
         """
         with translated(), noting() as seen:
             try:
-                async with self._turn, self._using(self._writer) as transaction:
+                async with self._turn, self._using(self._writer, urgent=urgent) as transaction:
                     yield transaction
                     await transaction.commit()
             except RetiredKeyError:
@@ -83,7 +87,22 @@ class Database:
             await self.learn()
 
     @asynccontextmanager
-    async def _using(self, engine: AsyncEngine) -> AsyncIterator[Transaction]:
+    async def _using(self, engine: AsyncEngine, *, urgent: bool = False) -> AsyncIterator[Transaction]:
+        async with nullcontext() if urgent else self._in_lane(), self._connected(engine) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _in_lane(self) -> AsyncIterator[None]:
+        """Wait for one of the connections that are for everybody."""
+        async with asyncio.timeout(BUSY_SECONDS):
+            await self._lane.acquire()
+        try:
+            yield
+        finally:
+            self._lane.release()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[Transaction]:
         transaction = Transaction(engine.connect(), is_sqlite=self.is_sqlite)
         self._in_use += 1
         try:

@@ -50,8 +50,8 @@ UNSAVED = frozenset({"reauthorization_required", "refresh_failed", "timeout", "4
 RULES = {
     # A token call that died with its process holds its lease until it lapses.
     "killed": Rule(here=frozenset({"refused", "reset"}), elsewhere=PAUSED | {"timeout"}, after=LEASE_SECONDS + 10.0),
-    "database restarted": Rule(here=STORE, elsewhere=STORE, after=5.0),
-    "database cut off": Rule(here=STORE, elsewhere=PAUSED | {"timeout"}, after=5.0, again=1.0),
+    "database restarted": Rule(here=STORE, elsewhere=STORE, after=10.0),
+    "database cut off": Rule(here=STORE, elsewhere=PAUSED | {"timeout"}, after=10.0, again=1.0),
     "database silent": Rule(here=STORE, elsewhere=PAUSED | {"timeout"}, after=CALL_SECONDS, again=1.0),
     "provider failing": Rule(here=PROVIDER, after=4.0, again=1.0),
     "provider cut off": Rule(here=PROVIDER, elsewhere=PAUSED, after=4.0, again=1.0),
