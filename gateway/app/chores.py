@@ -8,6 +8,7 @@ import structlog
 from gateway.app.compose import Gateway
 from gateway.errors import GatewayError, StoreError
 from gateway.proxy.access_log import AccessLog, Entry
+from gateway.store.clock import SharedClock
 from gateway.store.links import KEPT
 from gateway.store.rows import RequestRow
 
@@ -56,6 +57,12 @@ async def hear_of_changes(gateway: Gateway, *, after: int) -> None:
             log.warning("store.away", detail=error.refusal.detail)
 
     await gateway.store.changes.watch(changed, after=after, on_error=away)
+
+
+async def keep_time(gateway: Gateway) -> None:
+    """Stay with the time of the store, where that isn't this machine's."""
+    if isinstance(gateway.clock, SharedClock):
+        await gateway.clock.keep()
 
 
 async def watch_policies(gateway: Gateway) -> None:

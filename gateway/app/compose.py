@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from gateway.proxy.ledger import StoreLedger
 from gateway.proxy.limiter import Limiter
 from gateway.proxy.tally import Tally
 from gateway.settings import Settings
+from gateway.store.clock import clock_of
 from gateway.store.meta import GATEWAY_ID
 from gateway.store.store import Store
 from gateway.store.unlock import keyring_from_store
@@ -63,11 +63,11 @@ class Gateway:
 
 @asynccontextmanager
 async def open_gateway(
-    settings: Settings, *, create: bool = True, clock: Callable[[], float] = time.time, master: bytes | None = None
+    settings: Settings, *, create: bool = True, clock: Callable[[], float] | None = None, master: bytes | None = None
 ) -> AsyncIterator[Gateway]:
     """Open the store and all that stands on it. `create`: make what is missing, as on a first start.
 
-    The master key is read from its source, once, unless `master` is it.
+    The master key is read from its source, once, unless `master` is it. The clock is the store's, unless `clock` is it.
 
     Raises `StartError`, one line and what to do next; nothing was changed then.
     """
@@ -80,6 +80,8 @@ async def open_gateway(
         store = await stack.enter_async_context(await Store.open(settings.store.url, migrate=create))
         if master is None:
             master = await _make_master(store, settings, create=create)
+        if clock is None:
+            clock = await clock_of(store.database)
         keyring = await keyring_from_store(store, master, clock())
         catalog = _catalog_of(settings.policies_dir)
         own: set[tuple[str, int]] = set()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from gateway.app.chores import hear_of_changes, store_requests, watch_policies
+from gateway.app.chores import hear_of_changes, keep_time, store_requests, watch_policies
 from gateway.app.compose import Gateway, open_gateway
 from gateway.app.handover import hand_over
 from gateway.app.loop import settle
@@ -187,7 +187,8 @@ async def background(gateway: Gateway) -> AsyncIterator[None]:
     after = await gateway.store.changes.latest()
     await gateway.access.load()
     hearing, policies = hear_of_changes(gateway, after=after), watch_policies(gateway)
-    async with tasks(hearing, policies, store_tallies(gateway), watch_itself(gateway)):
+    beside = (hearing, policies, keep_time(gateway), store_tallies(gateway), watch_itself(gateway))
+    async with tasks(*beside):
         yield
 
 
@@ -206,6 +207,7 @@ async def proxy_listener(gateway: Gateway, sockets: Sequence[socket.socket]) -> 
             certs=await gateway.authority(),
             gateway_id=gateway.gateway_id,
             log=requests,
+            clock=gateway.clock,
             tracer=tracer,
             limiter=gateway.limiter,
         )

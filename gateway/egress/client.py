@@ -7,6 +7,7 @@ socket factory checks every address once more, just before the socket is made.
 import asyncio
 import socket
 import ssl
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,11 @@ from gateway import __version__
 from gateway.egress.resolve import AddrInfo, why
 from gateway.errors import Refusal, UpstreamError
 from gateway.oauth.message import Answer, OutgoingRequest
+
+UNHEARD_MILLISECONDS = 20_000
+"""That the system goes on sending what isn't acknowledged, also when the socket is closed. Without a bound it is a
+quarter of an hour: a refresh that was given up long ago would arrive when a cut line is whole again, and its token
+would count as used."""
 
 Resolve = Callable[[str, int], Awaitable[list[AddrInfo]]]
 Check = Callable[[AddrInfo], None]
@@ -65,7 +71,10 @@ def open_session(*, resolve: Resolve, check: Check) -> aiohttp.ClientSession:
 
     def checked_socket(info: Any) -> socket.socket:
         check(info)
-        return socket.socket(family=info[0], type=info[1], proto=info[2])
+        made = socket.socket(family=info[0], type=info[1], proto=info[2])
+        if sys.platform == "linux":
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_MILLISECONDS)
+        return made
 
     connector = aiohttp.TCPConnector(
         resolver=_CheckedResolver(resolve),

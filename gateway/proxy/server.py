@@ -8,7 +8,6 @@ import contextlib
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
 from random import random
@@ -165,8 +164,9 @@ class ProxyServer:
         certs: Authority,
         gateway_id: str,
         log: AccessLog,
-        tracer: Tracer | None = None,
+        clock: Callable[[], float],
         limiter: Limiter,
+        tracer: Tracer | None = None,
         chance: Callable[[], float] = random,
     ) -> None:
         self._settings = settings
@@ -195,7 +195,7 @@ class ProxyServer:
                 settings=settings,
                 via=b"Via: 1.1 %b\r\n" % name,
                 via_name=name,
-                clock=time.time,
+                clock=clock,
                 time=loop.time,
                 request_id=_request_ids(),
                 background=self._background,

@@ -11,7 +11,7 @@
     schema       which version a store has   sqlite_file  the file, before it is opened
     database     how transactions begin      transaction  one in use, which nobody leaves half-way
     postgresql   a server, and a transaction on it that ends in time
-    failures     the databases' errors become ours
+    failures     the databases' errors become ours            clock       whose time it is
     unlock       the keyring of a store      sealed       the type of what is sealed
     fence        nothing is written under a retired data key
     rotation     a new data key, under which everything goes; sealed_values is what it goes through
@@ -19,7 +19,7 @@
     private_file a file for its owner alone
 
 SQL is SQLAlchemy Core, the same for SQLite (aiosqlite) and PostgreSQL (asyncpg). Nothing here but rotation opens what
-is sealed, and no clock is read: times are arguments.
+is sealed; times are arguments, and only `clock` reads one.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -49,7 +49,11 @@ class Database:
     def __init__(self, url: str) -> None:
         self.is_sqlite = url.startswith("sqlite")
         self.url = Secret(url)
-        self._engine = _sqlite_engine(make_url(url)) if self.is_sqlite else _postgresql_engine(url)
+        self._lane: asyncio.Semaphore | None = None
+        if self.is_sqlite:
+            self._engine = _sqlite_engine(make_url(url))
+        else:
+            self._engine, self._lane = _postgresql_engine(url)
         self._writer = self._engine.execution_options(**{_WRITES: True})
         self._in_use, self._idle = 0, asyncio.Event()
         self._keyring: Keyring | None = None
@@ -78,16 +82,18 @@ class Database:
             await self._know(seen)
 
     @asynccontextmanager
-    async def write(self, *, patient: bool = False) -> AsyncIterator[Transaction]:
+    async def write(self, *, patient: bool = False, urgent: bool = False) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
 
-        `patient`: as for `read`.
+        `patient`: as for `read`. `urgent`: what is lost if it has to wait; on PostgreSQL one connection is for nothing
+        else.
+
         Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
         `StoreError` for everything else.
         """
         with self._timed("write"), translated(), noting() as seen:
             try:
-                async with self._turn, self._using(writes=True, patient=patient) as transaction:
+                async with self._turn, self._using(writes=True, patient=patient, urgent=urgent) as transaction:
                     yield transaction
                     await transaction.commit()
             except RetiredKeyError:
@@ -113,8 +119,13 @@ class Database:
             await self.learn()
 
     @asynccontextmanager
-    async def _using(self, *, writes: bool, patient: bool) -> AsyncIterator[Transaction]:
-        transaction = self._transaction(writes=writes, patient=patient)
+    async def _using(self, *, writes: bool, patient: bool, urgent: bool = False) -> AsyncIterator[Transaction]:
+        lane = nullcontext() if urgent or self._lane is None else _turn_in(self._lane)
+        async with lane, self._connected(self._transaction(writes=writes, patient=patient)) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _connected(self, transaction: Transaction) -> AsyncIterator[Transaction]:
         self._in_use += 1
         try:
             await transaction.begin()
@@ -144,6 +155,16 @@ class Database:
         await self._engine.dispose()
 
 
+@asynccontextmanager
+async def _turn_in(lane: asyncio.Semaphore) -> AsyncIterator[None]:
+    async with asyncio.timeout(BUSY_SECONDS):
+        await lane.acquire()
+    try:
+        yield
+    finally:
+        lane.release()
+
+
 def _sqlite_engine(url: URL) -> AsyncEngine:
     # isolation_level None: Python's driver begins nothing by itself. `_begin` below does.
     engine = create_async_engine(
@@ -169,11 +190,12 @@ def _begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _postgresql_engine(url: str) -> AsyncEngine:
+def _postgresql_engine(url: str) -> tuple[AsyncEngine, asyncio.Semaphore]:
+    """Return the engine, and how many of its connections are for everybody."""
     try:
         from gateway.store import postgresql  # noqa: PLC0415 - its driver is an extra
     except ModuleNotFoundError as error:
         detail = f"The store's URL needs {error.name}, which is not installed."
         hint = "Install connection-gateway[postgres]."
         raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
-    return postgresql.engine(url)
+    return postgresql.engine(url), asyncio.Semaphore(postgresql.POOL_SIZE - postgresql.URGENT)

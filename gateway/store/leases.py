@@ -7,7 +7,7 @@
 The lease ends by time where its owner dies; the fence keeps an owner who only was slow from writing over the next one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import or_, update
 
@@ -55,20 +55,18 @@ class Leases:
         alongside: Sequence[Alongside] = (),
     ) -> bool:
         """Store what the provider gave, if the lease is still ours: the token version rises, the failures are over."""
-        return await self._finish(
-            connection_id,
-            fence,
-            alongside,
-            credentials=credentials,
-            expires_at=expires_at,
-            renew_at=renew_at,
-            status=status,
-            reason=None,
-            retry_at=None,
-            failures=0,
-            token_version=connections.c.token_version + 1,
-            updated_at=now,
-        )
+        values = {
+            "credentials": credentials,
+            "expires_at": expires_at,
+            "renew_at": renew_at,
+            "status": status,
+            "reason": None,
+            "retry_at": None,
+            "failures": 0,
+            "token_version": connections.c.token_version + 1,
+            "updated_at": now,
+        }
+        return await self._finish(connection_id, fence, alongside, values, urgent=True)
 
     async def fail_refresh(
         self,
@@ -88,11 +86,19 @@ class Leases:
         """
         values: dict[str, object] = {} if status is None else {"status": status}
         values |= {"reason": reason, "retry_at": retry_at, "renew_at": retry_at, "failures": failures}
-        return await self._finish(connection_id, fence, alongside, updated_at=now, **values)
+        return await self._finish(connection_id, fence, alongside, values | {"updated_at": now})
 
-    async def _finish(self, connection_id: str, fence: int, alongside: Sequence[Alongside], **values: object) -> bool:
+    async def _finish(
+        self,
+        connection_id: str,
+        fence: int,
+        alongside: Sequence[Alongside],
+        values: Mapping[str, object],
+        *,
+        urgent: bool = False,
+    ) -> bool:
         ours = (connections.c.id == connection_id, connections.c.fence == fence)
-        async with self._database.write() as connection:
+        async with self._database.write(urgent=urgent) as connection:
             # The lease is given back, its number is kept: the next one to take it is above every one before.
             change = update(connections).where(*ours).values(lease_owner=None, lease_until=None, **values)
             written = (await connection.execute(change)).rowcount > 0

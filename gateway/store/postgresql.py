@@ -22,6 +22,8 @@ from gateway.store.transaction import Transaction
 
 POOL_SIZE = 3
 """With the one that listens that is 4 for a process: 20 replicas stay under the 100 that a server has."""
+URGENT = 1
+"""Of them, for a rotated token alone: it must not wait behind hundreds who only want to look."""
 WAIT_SECONDS = 5.0
 """To have a connection: from the pool, by connecting, and until the server has answered to BEGIN."""
 SECONDS = 10.0

@@ -5,6 +5,7 @@ live         Live: a connection ready for a request, compiled once for each vers
 credentials  what a connection keeps, and how it is sealed
 lives        the Lives of this process, and when they are forgotten
 renewal      one refresh at a time for a connection, over all tasks, processes and machines
+lease        a lease that is held, and one that is watched    commit      writes what a refresh brought, and insists
 provider     the calls of token and revocation endpoints      sources  where the client's credentials are
 connecting   from fields to a living connection               probe    the test call
 trying       a test call with a policy that isn't saved

@@ -12,8 +12,8 @@ from gateway.store.alongside import Alongside
 from gateway.store.connections import Connections
 from gateway.store.failures import RetiredKeyError
 from gateway.store.rows import ConnectionRow, Status
+from gateway.vault.lease import LEASE_SECONDS
 
-LEASE_SECONDS = 30.0  # design.md, "Tokens"
 FIRST_PAUSE = 0.05  # seconds
 LONGEST_PAUSE = 2.0
 GIVE_UP_SECONDS = 600.0  # a store that is away for so long is not busy but gone, and the process must be able to end

@@ -20,6 +20,7 @@ from gateway.vault.credentials import Credentials
 from gateway.vault.sources import Sources
 
 CALL_SECONDS = 20.0  # design.md, "Tokens": well under the lease, so that an answer still finds its fence
+SHORTEST_CALL = 1.0  # seconds left under which a call isn't begun
 
 
 class WayOut(Protocol):
@@ -76,7 +77,7 @@ class Provider:
             raise _unusable(app, "has no auth.client_id")
         proof = None if policy.auth.authorize.pkce == "off" else verifier
         request = grants.code_request(endpoint, client, code=code, redirect_uri=redirect_uri, verifier=proof)
-        return await self._tokens(request, endpoint, self._patience)
+        return await self._tokens(request, endpoint, None)
 
     def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer | TokenRefused:
         """Read the tokens that an implicit grant's fragment brought (RFC 6749 §4.2.2)."""
@@ -94,12 +95,13 @@ class Provider:
         policy: Policy,
         context: Context,
         *,
-        within: float | None = None,
+        until: float | None = None,
         held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
         """Ask anew, in the client's own name or with the password. Raises `PolicyError`, `StoreError`.
 
-        `held` is what a refusal may repeat besides what was sent, and is taken out of its words.
+        `held` is what a refusal may repeat besides what was sent, and is taken out of its words. By `until` (the loop's
+        time) it has ended; None: within our patience.
         """
         if policy.auth.token is None:
             raise _unusable(app, "has no [auth.token]")
@@ -115,7 +117,7 @@ class Provider:
             raise _unusable(app, "has no auth.client_id")
         else:
             request = grants.client_credentials_request(endpoint, client)
-        return await self._tokens(request, endpoint, self._patience if within is None else within, held)
+        return await self._tokens(request, endpoint, until, held)
 
     async def refresh(
         self,
@@ -124,16 +126,16 @@ class Provider:
         context: Context,
         *,
         refresh_token: Secret,
-        within: float = CALL_SECONDS,
+        until: float | None = None,
         held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
-        """Ask with the refresh token. `held` as for `ask`. Raises `PolicyError`, `StoreError`."""
+        """Ask with the refresh token. `until` and `held` as for `ask`. Raises `PolicyError`, `StoreError`."""
         described = policy.refresh_endpoint
         if described is None:
             raise _unusable(app, "has neither [auth.refresh] nor [auth.token]")
         client, endpoint = await self._prepare(app, policy, described, context)
         request = grants.refresh_request(endpoint, client, refresh_token=refresh_token)
-        return await self._tokens(request, endpoint, within, held)
+        return await self._tokens(request, endpoint, until, held)
 
     async def revoke(self, app: str, policy: Policy, context: Context, credentials: Credentials) -> TokenRefused | None:
         """Take the token back that the policy names. None: it is of no use any more. Raises as `refresh`."""
@@ -156,8 +158,12 @@ class Provider:
         return read_revocation(answer, endpoint, now=self._clock(), secrets=known)
 
     async def _tokens(
-        self, request: OutgoingRequest, endpoint: Endpoint, within: float, held: tuple[Secret, ...] = ()
+        self, request: OutgoingRequest, endpoint: Endpoint, until: float | None, held: tuple[Secret, ...] = ()
     ) -> TokenAnswer | TokenRefused:
+        # Only now is it known how much time is left: getting here may have read the store, which may have been away.
+        within = self._patience if until is None else until - asyncio.get_running_loop().time()
+        if until is not None and within < SHORTEST_CALL:
+            return TokenRefused(error="overloaded", detail="The store was so slow that the provider was not asked.")
         now = self._clock()  # before the call: a token's life is counted from no later than its making
         try:
             answer = await self._egress.send(request, timeout=within)

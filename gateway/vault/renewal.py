@@ -5,6 +5,12 @@
     lease     the task takes the lease row with a fencing number and commits: it holds no database connection while it
               calls
     losers    wait for the new token version, woken by the change feed, looking themselves now and then
+    lapsed    a lease whose time is over is taken by who has watched it lie there for a while, in a store that answers:
+              after an outage of the store its owner, who has the new tokens in hand, comes before those who have not
+    the call  ends well before the lease does, however long the way to it was: what waited too long isn't sent at all
+
+How far the processes' clocks may be apart, and what no protocol can save, is in docs/replicas.md; tests/vault/model.py
+goes through every order in which these steps and everything that goes wrong can happen.
 
 A flight ends with a value: the new `Live`, or the `Refusal` that everyone who waits is given.
 """
@@ -26,17 +32,17 @@ from gateway.store.alongside import Alongside
 from gateway.store.connections import Connections
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.chronicle import Chronicle
-from gateway.vault.commit import LEASE_SECONDS, Commits
+from gateway.vault.commit import Commits
 from gateway.vault.credentials import Credentials, Safe
+from gateway.vault.lease import LEASE_SECONDS, Lease, Watch
 from gateway.vault.live import Live, not_usable
-from gateway.vault.provider import CALL_SECONDS, Provider
+from gateway.vault.provider import CALL_SECONDS, SHORTEST_CALL, Provider
 from gateway.vault.refusals import back_off, gone, paused, sentence, stopping
 from gateway.vault.timing import renew_at
 
 WAIT_SECONDS = 2 * LEASE_SECONDS  # that a loser waits: for a lease that lapses, and the next one
 FIRST_LOOK = 0.05  # seconds until a loser looks by itself; the change feed is usually sooner
-LONGEST_LOOK = 0.5
-SHORTEST_CALL = 1.0  # seconds left of the call's time under which a second call isn't begun
+LONGEST_LOOK = 2.0
 
 _log = structlog.get_logger()
 
@@ -120,6 +126,9 @@ class Renewals:
         self._flights: dict[str, asyncio.Task[Live | Refusal]] = {}
         self._leased: set[asyncio.Task[Live | Refusal]] = set()
         self._changed: dict[str, asyncio.Event] = {}
+        # Losers look one after the other: a provider that takes its time makes hundreds of them, and who has a rotated
+        # token to write must not wait behind them for a connection to the database.
+        self._looking = asyncio.Lock()
         self._closing = False
 
     def is_flying(self, connection_id: str) -> bool:
@@ -173,24 +182,26 @@ class Renewals:
 
     async def _renew(self, connection_id: str, seen: int, why: Why) -> Live | Refusal:
         give_up = asyncio.get_running_loop().time() + WAIT_SECONDS
-        pause = FIRST_LOOK
+        pause, watch = FIRST_LOOK, Watch()
         self._changed[connection_id] = asyncio.Event()
         try:
+            row = await self._connections.get(connection_id)
             while True:
-                row = await self._connections.get(connection_id)
                 settled = self._settled(row, connection_id, seen, why)
                 if isinstance(settled, Refusal):
                     return settled
                 if settled.token_version > seen:  # somebody else was first: re-reading is all there is to do
                     return await self._keep(settled, used=why is not Why.SWEPT)
-                fence = await self._take(settled)
-                if fence is not None:
-                    return await self._leased_renewal(settled, fence, why)
+                lease = await self._take(settled) if watch.is_free(settled, self._clock()) else None
+                if lease is not None:
+                    return await self._leased_renewal(settled, lease, why)
                 if asyncio.get_running_loop().time() > give_up:
                     detail = f"Another process has been refreshing {connection_id} for over {WAIT_SECONDS:g} s."
                     return Refusal(code="refresh_failed", detail=detail, retry_after=1)
-                await self._wait(connection_id, pause)
+                watch.waited(await self._wait(connection_id, pause))
                 pause = min(pause * 2, LONGEST_LOOK)
+                async with self._looking:
+                    row = await self._connections.get(connection_id)
         finally:
             del self._changed[connection_id]
 
@@ -206,10 +217,8 @@ class Renewals:
             return paused(row.id, row.reason, row.retry_at, self._clock()) or row
         return row
 
-    async def _take(self, row: ConnectionRow) -> int | None:
-        now = self._clock()
-        if row.lease_until is not None and row.lease_until >= now:
-            return None  # looking again costs a read; trying to take it would cost everyone a write lock
+    async def _take(self, row: ConnectionRow) -> Lease | None:
+        now, began = self._clock(), asyncio.get_running_loop().time()
         task = asyncio.current_task()
         if task is not None and not self._closing:
             self._leased.add(task)  # from here on a shutdown waits for us
@@ -218,18 +227,20 @@ class Renewals:
         )
         if fence is None and task is not None:
             self._leased.discard(task)
-        return fence
+        return None if fence is None else Lease(fence=fence, call_until=began + CALL_SECONDS)
 
-    async def _wait(self, connection_id: str, seconds: float) -> None:
-        event = self._changed[connection_id]
+    async def _wait(self, connection_id: str, seconds: float) -> float:
+        """Wait so long at most, for a change of the row; return how long it was."""
+        event, began = self._changed[connection_id], asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()
         except TimeoutError:
-            return
+            return seconds
         event.clear()
+        return min(seconds, asyncio.get_running_loop().time() - began)
 
-    async def _leased_renewal(self, row: ConnectionRow, fence: int, why: Why) -> Live | Refusal:
+    async def _leased_renewal(self, row: ConnectionRow, lease: Lease, why: Why) -> Live | Refusal:
         """Ask the provider, and write down what came of it. The lease is ours."""
         policy = self._policies.get(row.app)
         try:
@@ -240,7 +251,7 @@ class Renewals:
                 credentials = Credentials()
             else:
                 credentials = self._safe.open_credentials(row)
-                answer = await self._ask(row, policy, credentials)
+                answer = await self._ask(row, policy, credentials, until=lease.call_until)
         except KeyringError as error:
             answer = TokenRefused(error="sealed", detail=f"The credentials can't be opened: {error}.")
         except GatewayError as error:
@@ -250,35 +261,37 @@ class Renewals:
             self._on_refresh(row.app, row.id, renewed=isinstance(answer, TokenAnswer))
         if isinstance(answer, TokenAnswer) and policy is not None:
             credentials = credentials.renewed(answer, now=self._clock())
-            return await self._succeeded(row, fence, policy, credentials, expires_at=answer.expires_at, why=why)
+            return await self._succeeded(row, lease.fence, policy, credentials, expires_at=answer.expires_at, why=why)
         assert isinstance(answer, TokenRefused)  # noqa: S101 -- tokens without a policy can't be
-        return await self._failed(row, fence, answer, why)
+        return await self._failed(row, lease.fence, answer, why)
 
-    async def _ask(self, row: ConnectionRow, policy: Policy, credentials: Credentials) -> TokenAnswer | TokenRefused:
-        """Ask with the refresh token; where there is none, or it is spent, anew if the grant can."""
+    async def _ask(
+        self, row: ConnectionRow, policy: Policy, credentials: Credentials, *, until: float
+    ) -> TokenAnswer | TokenRefused:
+        """Ask with the refresh token; where there is none, or it is spent, anew if the grant can.
+
+        `until` (the loop's time) every call has ended, and none is begun that hardly could.
+        """
         context = credentials.context(policy, self._safe.open_fields(row), row.id)
         held = credentials.all_secrets
-        deadline = asyncio.get_running_loop().time() + CALL_SECONDS
         anew = policy.auth.grant is Grant.CLIENT_CREDENTIALS or (
             policy.auth.grant is Grant.PASSWORD and credentials.secrets.get("password") is not None
         )
         if credentials.refresh_token is not None:
             answer = await self._provider.refresh(
-                row.app, policy, context, refresh_token=credentials.refresh_token, within=CALL_SECONDS, held=held
+                row.app, policy, context, refresh_token=credentials.refresh_token, until=until, held=held
             )
             spent = isinstance(answer, TokenRefused) and answer.final
-            left = deadline - asyncio.get_running_loop().time()
+            left = until - asyncio.get_running_loop().time()
             if not (spent and anew) or left < SHORTEST_CALL:
                 return answer
-        elif anew:
-            left = CALL_SECONDS
-        else:
+        elif not anew:
             return TokenRefused(
                 error="no_refresh_token",
                 detail="The token is of no use any more, and the provider gave nothing to renew it with.",
                 final=True,
             )
-        return await self._provider.ask(row.app, policy, context, within=left, held=held)
+        return await self._provider.ask(row.app, policy, context, until=until, held=held)
 
     async def _succeeded(
         self,

@@ -1,7 +1,6 @@
 """The units: systemd takes them, they leave little open, and the gateway really runs in them."""
 
 import base64
-import importlib.util
 import json
 import os
 import re
@@ -21,7 +20,6 @@ LEFT_OPEN = 1.3
 """Of ten, by systemd's own reckoning; what is left is the network, which a proxy needs."""
 INSTALLED = "/opt/connection-gateway/bin/gateway"
 CLIENTS = "http://127.0.0.1:8081/api/v1/clients"
-TELLS_SYSTEMD = importlib.util.find_spec("gateway.app.notify") is not None
 
 
 def unit(name: str) -> dict[str, list[str]]:
@@ -137,7 +135,6 @@ print(answered, refused)
 """
 
 
-@pytest.mark.skipif(not TELLS_SYSTEMD, reason="this gateway tells systemd nothing yet")
 def test_under_a_systemd_it_runs_confined_reloads_and_is_restarted_without_a_refused_connection():
     """The units and the command as they are: only the program's path is the test's."""
     given = {

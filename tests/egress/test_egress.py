@@ -6,11 +6,13 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 import trustme
 
 from gateway.egress import Egress
 from gateway.egress import resolve as resolve_module
+from gateway.egress.client import open_session
 from gateway.errors import UpstreamError
 from gateway.oauth.message import OutgoingRequest
 
@@ -349,3 +351,15 @@ async def test_a_certificate_that_is_trusted_is_taken() -> None:
 async def test_only_http_can_be_called() -> None:
     async with way_out() as egress:
         assert await code(egress.send(get("file:///etc/passwd"), timeout=5)) == "target_invalid"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux's")
+async def test_what_isnt_acknowledged_isnt_sent_for_longer_than_a_call_may_take() -> None:
+    """A refresh that was given up must not arrive minutes later, when the line is whole again."""
+    tls = ssl.create_default_context()
+    async with open_session(resolve=Names, check=lambda _info: None, tls=tls) as session:  # type: ignore[arg-type]
+        assert isinstance(session.connector, aiohttp.TCPConnector)
+        factory = session.connector._socket_factory
+        assert factory is not None
+        with factory((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 1))) as made:
+            assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000

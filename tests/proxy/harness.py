@@ -339,6 +339,7 @@ async def running(
         certs=Authority(certificate, key, time.time),
         gateway_id=GATEWAY_ID,
         log=log,
+        clock=time.time,
         tracer=tracer,
         limiter=limiter or Limiter(None, asyncio.get_running_loop(), metrics),
         chance=lambda: 0.0,

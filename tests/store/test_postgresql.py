@@ -65,6 +65,30 @@ except Exception as error:
     assert "connection-gateway[postgres]" in child.stdout
 
 
+async def test_a_rotated_token_is_written_while_everybody_else_waits_for_a_connection(store: Store) -> None:
+    """Hundreds may want to look at once, when a provider or the database is back; a token that waits may be lost."""
+    if store.database.is_sqlite:
+        pytest.skip("there it is a matter of milliseconds")
+    await store.connections.insert(a_connection())
+    fence = await store.connections.take_lease("crm-ann", owner="me", seen_version=1, now=1.0, until=31.0)
+    assert fence is not None
+    go_on = asyncio.Event()
+
+    async def look() -> None:
+        async with store.database.read() as connection:
+            await connection.execute(text("SELECT 1"))
+            await go_on.wait()
+
+    waiting = [asyncio.create_task(look()) for _ in range(20)]
+    written = await asyncio.wait_for(
+        store.connections.write_tokens("crm-ann", fence=fence, now=2.0, credentials=b"new", expires_at=None), 10.0
+    )
+    assert written
+    assert not any(task.done() for task in waiting)
+    go_on.set()
+    await asyncio.gather(*waiting)
+
+
 DESCRIBED = """
 SELECT table_name, column_name, data_type, is_nullable, is_identity, column_default
 FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.store import Store
 from gateway.store.rows import ConnectionRow, Status
-from gateway.vault.commit import LEASE_SECONDS
+from gateway.vault.lease import LEASE_SECONDS
 from tests.vault.harness import ANN, NOW, House, authorization, until
 from tests.vault.real import RealProvider, loopback, policy_for
 
@@ -134,7 +134,10 @@ async def test_kill_9_between_the_providers_answer_and_the_commit(house: House, 
         assert (row.status, row.token_version) == (Status.ACTIVE, 2)
 
 
-async def test_until_a_dead_processs_lease_lapses_the_next_one_waits_and_makes_no_call(house: House) -> None:
+async def test_until_a_dead_processs_lease_lapses_the_next_one_waits_and_makes_no_call(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.vault.lease.WATCH_SECONDS", 0.01)
     provider = RealProvider()
     async with provider.serving():
         await connect(house, provider)

@@ -213,6 +213,7 @@ async def test_an_owner_who_was_too_slow_still_saves_its_token_over_the_next_one
 ) -> None:
     """The lease lapses while the provider's answer is on its way; the next owner has only the spent refresh token."""
     monkeypatch.setattr("gateway.vault.commit.FIRST_PAUSE", 0.0001)
+    monkeypatch.setattr("gateway.vault.lease.WATCH_SECONDS", 0.01)
     async with house.vault() as slow, house.vault() as quick:
         live_slow, live_quick = await connected(slow), await quick.live("c")
         assert live_quick is not None
