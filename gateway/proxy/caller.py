@@ -252,7 +252,7 @@ class CallerConnection(asyncio.Protocol):
             self._closing = True
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
-        """Go on to the next request, or close. An answer that didn't say that it is the last isn't, while draining too."""
+        """Go on to the next request, or close. Draining, too: an answer that didn't say that it is the last isn't."""
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()
