@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from gateway.secret import Secret
 from gateway.settings import Settings, load_settings
+from gateway.web.readiness import Readiness
 from gateway.web.site import site
 from gateway.web.wire import Bounds
 
@@ -212,5 +213,7 @@ def test_the_health_check_asks_the_web_listener_for_a_route_that_exists() -> Non
     assert asked is not None
     assert asked[1] == environment()["GATEWAY_WEB__LISTEN"].rpartition(":")[2]
     services: Any = SimpleNamespace(settings=Settings(), clock=lambda: 0.0, store=SimpleNamespace(meta=None))
-    routes = site(services, Secret("admin-token"), Secret("seed"), [""], Bounds()).router.resources()
+    routes = site(
+        services, Secret("admin-token"), Secret("seed"), [""], Bounds(), readiness=Readiness()
+    ).router.resources()
     assert asked[2] in {route.canonical for route in routes}

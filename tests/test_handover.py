@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -15,12 +14,16 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from gateway.app import handover
+from gateway.app.sockets import Sockets, bound
+from gateway.errors import StartError
+from gateway.settings import Listen
 from tests.cli.programs import Server, serving, surroundings
 from tests.ports import free_port
 
@@ -56,7 +59,7 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/slow":
             self.server.asked.set()
-            self.server.go_on.wait(30)
+            self.server.go_on.wait(120)
         content = self.headers["X-Key"].encode()
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content))
 
@@ -94,9 +97,13 @@ class Asking:
         try:
             yield
         finally:
-            self._over.set()
-            for thread in self._threads:
-                thread.join()
+            self.stop()
+
+    def stop(self) -> None:
+        """Have the last answers, and ask no more."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def until(self, kind: str, *, more: int) -> None:
         """Wait until so many more have been answered."""
@@ -195,15 +202,15 @@ def events(server: Server, name: str) -> list[dict[str, object]]:
 
 
 @contextmanager
-def connected(place: Path, service: Service, workers: int) -> Iterator[Server]:
+def connected(place: Path, service: Service) -> Iterator[Server]:
     """A server with one connection, whose master key is in its environment and nowhere else."""
     (place / "policies").mkdir()
     (place / "policies" / "service.toml").write_text(POLICY.format(port=service.server_port))
     environment = {
-        "GATEWAY_WORKERS": str(workers),
         "GATEWAY_ACCESS__ANONYMOUS": "true",
         "GATEWAY_EGRESS__ALLOW_NETWORKS": "127.0.0.0/8",
         "GATEWAY_LOG__FORMAT": "json",
+        "GATEWAY_TIMEOUTS__SHUTDOWN": "60s",  # longer than anything is waited for here
         "GATEWAY_KEYS__SOURCE": "env:MASTER",
         "MASTER": KEY,
     }
@@ -217,11 +224,12 @@ def connected(place: Path, service: Service, workers: int) -> Iterator[Server]:
 
 
 @contextmanager
-def taken_over(server: Server, asking: Asking) -> Iterator[int]:
-    """Have a successor take over; yield its process id, and see to its end."""
-    server.process.send_signal(signal.SIGUSR2)
-    until(lambda: len(events(server, "gateway.stopping")) == 1)
-    successor = events(server, "gateway.stopping")[0]["successor"]
+def taken_over(server: Server, pid: int, asking: Asking) -> Iterator[int]:
+    """Have a successor of a process take over; yield its process id, and see to its end."""
+    before = len(events(server, "gateway.stopping"))
+    os.kill(pid, signal.SIGUSR2)
+    until(lambda: len(events(server, "gateway.stopping")) > before)
+    successor = events(server, "gateway.stopping")[-1]["successor"]
     assert isinstance(successor, int)
     try:
         asking.until("new", more=20)
@@ -231,35 +239,33 @@ def taken_over(server: Server, asking: Asking) -> Iterator[int]:
             os.kill(successor, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_successor_takes_over_and_nobody_notices(tmp_path: Path, service: Service, workers: int) -> None:
-    with connected(tmp_path, service, workers) as server:
+def test_successors_take_over_and_nobody_notices(tmp_path: Path, service: Service) -> None:
+    """One process, then two workers, then one process again; and one that can't start in between."""
+    config = tmp_path / "config.toml"
+    with connected(tmp_path, service) as server:
         asking = Asking(server, service)
         with asking.on():
-            if workers == 1:
-                one_that_cannot_start_changes_nothing(server, asking, tmp_path / "config.toml")
-            slow = called(server)
-            send(slow, service, "/slow")
-            service.asked.wait(20)
-            with taken_over(server, asking) as successor:
-                assert server.process.poll() is None, "it waits for the slow one"
-                service.go_on.set()
-                status, head = receive(slow)
-                assert (status, b"Connection: close" in head) == (200, True)
-                slow.close()
-                assert server.process.wait(20) == 0
-                for kind in ("new", "kept", "web"):
-                    asking.until(kind, more=5)
-                assert KEY not in Path(f"/proc/{successor}/cmdline").read_text()
-                asking._over.set()
-                until(lambda: asking_is_over(asking))
-                ends_well_or_at_once(server, service, successor, at_once=workers > 1)
+            one_that_cannot_start_changes_nothing(server, asking, config)
+            config.write_text("workers = 2\n")
+            with called(server) as slow:
+                send(slow, service, "/slow")
+                service.asked.wait(20)
+                with taken_over(server, server.process.pid, asking) as second:
+                    assert server.process.poll() is None, "it waits for the slow one"
+                    service.go_on.set()
+                    status, head = receive(slow)
+                    assert (status, b"Connection: close" in head) == (200, True)
+                    assert server.process.wait(20) == 0
+                    assert KEY not in Path(f"/proc/{second}/cmdline").read_text()
+                    config.unlink()
+                    with taken_over(server, second, asking) as third:
+                        until(lambda: is_gone(second))
+                        for kind in ("new", "kept", "web"):
+                            asking.until(kind, more=5)
+                        asking.stop()
+                        it_ends_well(server, service, third)
     assert set(asking.outcomes) == {"new 200", "kept 200", "web 200"}, asking.outcomes
     assert KEY not in server.err.read_text() + server.out.read_text()
-
-
-def asking_is_over(asking: Asking) -> bool:
-    return not any(thread.is_alive() for thread in asking._threads)
 
 
 def one_that_cannot_start_changes_nothing(server: Server, asking: Asking, config: Path) -> None:
@@ -274,25 +280,17 @@ def one_that_cannot_start_changes_nothing(server: Server, asking: Asking, config
     asking.until("web", more=5)
 
 
-def ends_well_or_at_once(server: Server, service: Service, pid: int, *, at_once: bool) -> None:
-    """SIGTERM: what is under way ends, and meanwhile it says that it isn't ready. A second one: at once."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def it_ends_well(server: Server, service: Service, pid: int) -> None:
+    """SIGTERM: what is under way ends, and meanwhile it says that it isn't ready."""
     service.asked.clear()
     service.go_on.clear()
     with called(server) as slow:
         send(slow, service, "/slow")
         service.asked.wait(20)
-        for one in (*children, pid):  # systemd tells all of them
-            os.kill(one, signal.SIGTERM)
+        os.kill(pid, signal.SIGTERM)
         until(lambda: readiness(server)[0] == 503)
         assert "The gateway is stopping." in readiness(server)[1]
         until(lambda: refuses(server))
-        if at_once:
-            until(lambda: any(map(is_gone, children)))
-            assert not select.select([slow], (), (), 0.1)[0], "whoever answers it goes on"
-            os.kill(pid, signal.SIGTERM)
-            until(lambda: all(map(is_gone, [pid, *children])))
-            return
         service.go_on.set()
         assert receive(slow)[0] == 200
         until(lambda: is_gone(pid))
@@ -304,6 +302,26 @@ def refuses(server: Server) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+async def test_a_successor_that_does_not_serve_in_time_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, pid = tmp_path / "program", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 1000\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(handover.sys, "executable", str(program))
+    monkeypatch.setattr(handover, "PATIENCE", 2.0)
+    with closing(Sockets(proxy=bound(Listen("127.0.0.1", 0)), web=())) as sockets:
+        with pytest.raises(StartError, match=r"could not take over: it did not serve within 2 s\."):
+            await handover.hand_over(sockets)
+        assert is_gone(int(pid.read_text()))
+        program.unlink()
+        with pytest.raises(StartError, match=r"program can't be run: No such file or directory\."):
+            await handover.hand_over(sockets)
+        monkeypatch.setattr(handover, "_INIT", os.getpid())
+        with pytest.raises(StartError, match="first process of its container, which would end with it"):
+            await handover.hand_over(sockets)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-socket-activate"), reason="systemd-socket-activate is not installed here")

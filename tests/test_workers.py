@@ -65,13 +65,12 @@ def test_workers_die_and_their_callers_do_not_notice(tmp_path: Path) -> None:
     """One server goes through it all: each start of a worker is a second's work."""
     trusted = tmp_path / "trusted.pem"
     trusted.write_text(trustme.CA().cert_pem.bytes().decode())
-    with serving(tmp_path, {"GATEWAY_WORKERS": "2", "SSL_CERT_FILE": str(trusted)}) as server:
+    longest = {"GATEWAY_TIMEOUTS__SHUTDOWN": "2m", "GATEWAY_TIMEOUTS__REQUEST_HEADER": "2m"}
+    with serving(tmp_path, {"GATEWAY_WORKERS": "2", "SSL_CERT_FILE": str(trusted)} | longest) as server:
         who_waits_for_a_worker_that_is_killed_is_answered_by_the_next(server)
         all_processes_read_again_what_they_trust_and_say_what_they_cannot_read(server, trusted)
         where_a_worker_cannot_start_the_others_get_all_and_where_none_can_nobody_waits(server, tmp_path / "data")
-        left = children(server)
-        assert server.stop() == 0
-        assert not [pid for pid in left if Path(f"/proc/{pid}").exists()]
+        who_is_told_once_by_everybody_drains_and_who_is_told_twice_ends_at_once(server)
         assert "Traceback" not in server.err.read_text()
 
 
@@ -117,6 +116,24 @@ def where_a_worker_cannot_start_the_others_get_all_and_where_none_can_nobody_wai
     until(lambda: count(server, "worker.serves") == 3)
     with ExitStack() as stack:
         assert [one.recv(12) for one in asking(server, stack, times=8)] == [REFUSED] * 8
+
+
+def who_is_told_once_by_everybody_drains_and_who_is_told_twice_ends_at_once(server: Server) -> None:
+    """A service manager may tell all processes, beside the first one that tells the others."""
+    crew = children(server)
+    with ExitStack() as stack:
+        callers = [stack.enter_context(socket.create_connection(("127.0.0.1", server.proxy), 20)) for _ in range(16)]
+        for one in callers:
+            one.sendall(REQUEST[:-2])  # something is under way
+        for pid in (*crew, server.process.pid):
+            os.kill(pid, signal.SIGTERM)
+        until(lambda: readiness(server)[0] == 503)
+        until(lambda: not connects(server))
+        assert not select.select(callers, (), (), 0.1)[0]
+        assert children(server) == crew
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 1
+        until(lambda: not [pid for pid in crew if Path(f"/proc/{pid}").exists()])
 
 
 def connects(server: Server) -> bool:

@@ -4,7 +4,12 @@ compose   `open_gateway`: the parts of a gateway, put together and taken apart
 master    the master key: read, or made on the first start
 schema    the store's schema, for those who only look at it
 process   what the process asks of its system
-serving   `serve`: listeners, watchers, signals
+serving   `serve`: listeners, watchers, what the signals do
+sockets   listening sockets: bound, inherited, dealt out
+handover  a new version takes them over
+signals   how a process is told to end, or to read again
+notify    what the service manager is told
+tasks     work beside other work
 chores    what a server does beside: hear of changes, store the request log
 tallying  so are its counts of every request
 telemetry traces, for OpenTelemetry

@@ -257,7 +257,7 @@ class CallerConnection(asyncio.Protocol):
             self._closing = True
 
     def exchange_ended(self, *, keep_alive: bool) -> None:
-        """Go on to the next request, or close. While draining, too, an answer is the last only where it says so."""
+        """Go on to the next request, or close. Draining, too: an answer that didn't say that it is the last isn't."""
         exchange, self._exchange = self._exchange, None
         if keep_alive and not self._closing:
             self._next()

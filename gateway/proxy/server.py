@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import select
 import socket
 from collections.abc import Callable, Coroutine, Iterable
 from itertools import count
@@ -37,6 +38,7 @@ _SWEEP_EVERY = 0.5  # seconds
 _POOL_IDLE = 60.0  # seconds: most services close an idle connection after this or more
 BACKLOG = 4096
 """Connections that wait to be accepted, at most."""
+_LAST_ACCEPTS = 0.2  # seconds, where new ones come faster than they are taken
 _EIGHT_DIGITS = 0x10000000  # the first number with so many: all ids are of one length
 _log = structlog.get_logger("gateway.proxy")
 
@@ -240,12 +242,22 @@ class ProxyServer:
 
     async def stop(self, grace: float) -> None:
         """Stop accepting, let what runs finish within `grace` seconds, close the rest."""
-        await asyncio.sleep(0)  # who is in the queue by now is taken, and not reset
+        await self._take_who_waits()
         for server in self._servers:
             server.close()
         await self._listener.drain(grace)
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+    async def _take_who_waits(self) -> None:
+        """Accept whoever is in the queues by now: closing them would reset all of these."""
+        queues = select.poll()
+        for server in self._servers:
+            for one in server.sockets:
+                queues.register(one, select.POLLIN)
+        end = self._listener.services.time() + _LAST_ACCEPTS
+        while queues.poll(0) and self._listener.services.time() < end:  # noqa: ASYNC110 - the loop accepts in its turns
+            await asyncio.sleep(0)
 
     def _background(self, work: Coroutine[Any, Any, Any]) -> None:
         async def guarded() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from contextlib import ExitStack
 
 import pytest
 
@@ -70,6 +71,17 @@ async def test_what_has_been_silent_for_long_goes_at_once(gateway: Gateway, call
     async with asyncio.timeout(0.4):  # a sweep comes by twice a second: it isn't waited for
         await gateway.server.stop(20.0)
     assert await caller.rest() == b""
+
+
+async def test_who_waits_to_be_accepted_is_taken_in_first(gateway: Gateway) -> None:
+    """They have come before the end, whatever else the loop had to do."""
+    with ExitStack() as stack:
+        address = ("127.0.0.1", gateway.port)
+        callers = [stack.enter_context(socket.create_connection(address, 20)) for _ in range(20)]
+        for one in callers:
+            one.sendall(gateway.request())
+        await gateway.server.stop(20.0)
+        assert [one.recv(12) for one in callers] == [b"HTTP/1.1 200"] * 20
 
 
 async def test_what_does_not_end_in_time_is_cut_and_never_ends_cleanly(gateway: Gateway, caller: Caller) -> None:
