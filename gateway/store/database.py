@@ -27,7 +27,7 @@ BUSY_SECONDS = 15.0  # longer than any honest writer holds the lock, shorter tha
 POOL_SIZE = 4  # SQLite: a writer, a watcher, two readers; PostgreSQL: 20 replicas stay under 100 connections
 CONNECT_SECONDS = 10.0  # PostgreSQL: asyncpg's own default is a minute, in which everybody waits
 CLOSE_SECONDS = 5.0  # a step on SQLite takes milliseconds; who is stuck isn't waited for
-URGENT = 1  # of them, on PostgreSQL, for a rotated token alone: it must not wait behind hundreds who only want to look
+URGENT = 1  # more, on PostgreSQL, for a rotated token alone: it must not wait behind hundreds who only want to look
 _WRITES = "gateway_writes"
 
 
@@ -44,7 +44,7 @@ class Database:
         self._keyring: Keyring | None = None
         self._learn: Callable[[], Awaitable[None]] | None = None
         self._turn: asyncio.Lock | nullcontext[None] = asyncio.Lock() if self.is_sqlite else nullcontext()
-        self._lane = asyncio.Semaphore(POOL_SIZE if self.is_sqlite else POOL_SIZE - URGENT)
+        self._lane = asyncio.Semaphore(POOL_SIZE)
 
     def opened_with(self, keyring: Keyring, learn: Callable[[], Awaitable[None]]) -> None:
         """Keep this keyring up to date from now on: `learn` adds the data keys that it doesn't have yet."""
@@ -67,7 +67,7 @@ class Database:
     async def write(self, *, urgent: bool = False) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
 
-        `urgent`: what is lost if it has to wait; one of the pool's connections is for nothing else.
+        `urgent`: what is lost if it has to wait; there is a connection for nothing else, opened when it is needed.
 
         Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
         `StoreError` for everything else.
@@ -156,7 +156,7 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
         url.set(drivername="postgresql+asyncpg"),
         connect_args={"timeout": CONNECT_SECONDS},
         pool_size=POOL_SIZE,
-        max_overflow=0,
+        max_overflow=URGENT,
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,  # after a restart of the server: a round trip, not an error for each pooled connection
     )
