@@ -85,8 +85,8 @@ class Database:
     async def write(self, *, patient: bool = False, urgent: bool = False) -> AsyncIterator[Transaction]:
         """Give a connection inside one write transaction, committed at the end, rolled back on any error.
 
-        `patient`: as for `read`. `urgent`: what is lost if it has to wait; on PostgreSQL one connection is for nothing
-        else.
+        `patient`: as for `read`. `urgent`: what is lost if it has to wait; on PostgreSQL there is a
+        connection for nothing else, opened when it is needed.
 
         Raises `ConflictError` where a unique key is taken, `RetiredKeyError` where something is to be sealed anew,
         `StoreError` for everything else.
@@ -198,4 +198,4 @@ def _postgresql_engine(url: str) -> tuple[AsyncEngine, asyncio.Semaphore]:
         detail = f"The store's URL needs {error.name}, which is not installed."
         hint = "Install connection-gateway[postgres]."
         raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from error
-    return postgresql.engine(url), asyncio.Semaphore(postgresql.POOL_SIZE - postgresql.URGENT)
+    return postgresql.engine(url), asyncio.Semaphore(postgresql.POOL_SIZE)

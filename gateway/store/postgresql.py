@@ -20,10 +20,10 @@ from gateway.errors import Refusal, StartError, StoreError
 from gateway.store.failures import HINT, RETRY_AFTER, DriverError
 from gateway.store.transaction import Transaction
 
-POOL_SIZE = 3
-"""With the one that listens that is 4 for a process: 20 replicas stay under the 100 that a server has."""
+POOL_SIZE = 2
+"""With the urgent one and the one that listens that is 4 for a process: 20 replicas stay under a server's 100."""
 URGENT = 1
-"""Of them, for a rotated token alone: it must not wait behind hundreds who only want to look."""
+"""More, for a rotated token alone: it must not wait behind hundreds who only want to look."""
 WAIT_SECONDS = 5.0
 """To have a connection: from the pool, by connecting, and until the server has answered to BEGIN."""
 SECONDS = 10.0
@@ -59,7 +59,7 @@ def engine(url: str) -> AsyncEngine:
         async_creator=lambda: connect(url),
         connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": str},
         pool_size=POOL_SIZE,
-        max_overflow=0,
+        max_overflow=URGENT,
         pool_timeout=WAIT_SECONDS,
     )
     return made.execution_options(isolation_level="AUTOCOMMIT")
@@ -113,7 +113,7 @@ class ServerTransaction(Transaction):
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._connection.start()
                 self._open = True
-                for left in range(POOL_SIZE, -1, -1):
+                for left in range(POOL_SIZE + URGENT, -1, -1):
                     self._driver = (await self._connection.get_raw_connection()).driver_connection
                     if await self._begun(is_last=not left):
                         break
