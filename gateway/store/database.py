@@ -157,7 +157,9 @@ class Database:
 
 @asynccontextmanager
 async def _turn_in(lane: asyncio.Semaphore) -> AsyncIterator[None]:
-    async with asyncio.timeout(BUSY_SECONDS):
+    from gateway.store import postgresql  # noqa: PLC0415 - loaded with the engine
+
+    async with asyncio.timeout(postgresql.QUEUE_SECONDS):
         await lane.acquire()
     try:
         yield

@@ -24,8 +24,10 @@ POOL_SIZE = 2
 """With the urgent one and the one that listens that is 4 for a process: 20 replicas stay under a server's 100."""
 URGENT = 1
 """More, for a rotated token alone: it must not wait behind hundreds who only want to look."""
+QUEUE_SECONDS = 10.0
+"""To get a connection: until one of the pool is free, where all are at work, and until a new one is made."""
 WAIT_SECONDS = 5.0
-"""To have a connection: from the pool, by connecting, and until the server has answered to BEGIN."""
+"""For a server to let us in, and to answer to BEGIN."""
 SECONDS = 10.0
 """For a transaction from then on; a step takes milliseconds. Whoever waits for the store is told by then."""
 PATIENT_SECONDS = 300.0
@@ -60,7 +62,7 @@ def engine(url: str) -> AsyncEngine:
         connect_args={"prepared_statement_cache_size": 0, "prepared_statement_name_func": str},
         pool_size=POOL_SIZE,
         max_overflow=URGENT,
-        pool_timeout=WAIT_SECONDS,
+        pool_timeout=QUEUE_SECONDS,
     )
     return made.execution_options(isolation_level="AUTOCOMMIT")
 
@@ -110,9 +112,10 @@ class ServerTransaction(Transaction):
     async def begin(self) -> None:
         """Take a connection and begin. One that was closed meanwhile, as by a restart, is replaced."""
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(QUEUE_SECONDS):
                 await self._connection.start()
-                self._open = True
+            self._open = True
+            async with asyncio.timeout(WAIT_SECONDS):
                 for left in range(POOL_SIZE + URGENT, -1, -1):
                     self._driver = (await self._connection.get_raw_connection()).driver_connection
                     if await self._begun(is_last=not left):

@@ -67,8 +67,8 @@ class Stand:
 @pytest.fixture
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds instead of many: what is bounded by ten is bounded by one here."""
-    monkeypatch.setattr(postgresql, "WAIT_SECONDS", 1.0)
-    monkeypatch.setattr(postgresql, "SECONDS", 1.0)
+    for name, seconds in (("QUEUE_SECONDS", 2.0), ("WAIT_SECONDS", 1.0), ("SECONDS", 1.0)):
+        monkeypatch.setattr(postgresql, name, seconds)
     monkeypatch.setattr(tallying, "WRITE_SECONDS", 0.2)
     monkeypatch.setattr(chores, "FLUSH_SECONDS", 0.2)
     monkeypatch.setattr(Sweep, "longest", 0.2)

@@ -64,7 +64,8 @@ async def test_nothing_lasts_longer_than_a_transaction(store: Store):
         " current_setting('idle_in_transaction_session_timeout'),"
         " (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')"
     )
-    async with store.database.read() as first, store.database.read() as second, store.database.read() as third:
+    pool = store.database
+    async with pool.read() as first, pool.read() as second, pool.write(urgent=True) as third:
         for one in (first, second, third):
             await one.execute(text("COMMIT"))
             assert [*(await one.execute(left)).one()] == [0, "0", "0", 0]

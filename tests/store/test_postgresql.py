@@ -179,7 +179,7 @@ WRITERS: dict[str, Callable[[Store], Coroutine[Any, Any, object]]] = {
 @pytest.mark.parametrize("writer", WRITERS)
 async def test_an_event_is_numbered_only_when_all_before_it_are_committed(store: Store, writer):
     """Else a tail that has read entry 8 would never see a 7 that is committed behind it."""
-    async with store.database.write() as first:
+    async with store.database.write(urgent=True) as first:  # two connections are left for the others
         await in_order(first)
         second = asyncio.create_task(WRITERS[writer](store))
         async with asyncio.timeout(10), store.database.read() as looking:
