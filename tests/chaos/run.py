@@ -116,13 +116,13 @@ async def run(
             heard("no more trouble")
             stop.set()
             await load
+            ended = time.monotonic()
+            # Whose answer went down with the last trouble finds out only now, and somebody has to come for that, too.
+            unanswered = await _ask_all(all_of_it, caller, owners, SETTLE_SECONDS / plan.pace + 5.0)
         finally:
             for task in (load, *beside):
                 task.cancel()
             await asyncio.gather(load, *beside, return_exceptions=True)
-        ended = time.monotonic()
-        await people.come()
-        unanswered = await _ask_all(all_of_it, caller, owners, SETTLE_SECONDS / plan.pace + 5.0)
         caller.close()
         verdict = judge(
             caller.tally,
