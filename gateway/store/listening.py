@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from random import Random
+from typing import Any
 
 from sqlalchemy import func, select
 
 from gateway.errors import GatewayError
 from gateway.store.changes import CHANNEL
 from gateway.store.database import Database
-from gateway.store.postgresql import DRIVER_ERRORS, WAIT_SECONDS, connect
+from gateway.store.postgresql import DRIVER_ERRORS, WAIT_SECONDS, connect, uncut
 
 PROVE_SECONDS = 10.0
 """Between two proofs, and so between two looks at the feed while nobody says anything."""
@@ -73,9 +74,7 @@ class Bell:
         connection = await connect(self._database.url.reveal())
         late = asyncio.get_running_loop().call_later(WAIT_SECONDS, connection.terminate)
         try:
-            async with connection.transaction():  # like everything: see `postgresql`
-                await connection.add_listener(CHANNEL, self._heard)
-                await connection.add_listener(self._own, self._heard_own)
+            await uncut(connection, self._begin(connection))
             late.cancel()
             connection.add_termination_listener(self._lost)
             self._closed.clear()
@@ -83,6 +82,11 @@ class Bell:
         finally:
             late.cancel()
             connection.terminate()
+
+    async def _begin(self, connection: Any) -> None:
+        async with connection.transaction():  # like everything: see `postgresql`
+            await connection.add_listener(CHANNEL, self._heard)
+            await connection.add_listener(self._own, self._heard_own)
 
     async def _is_proved(self) -> bool:
         """Whether what is said on our own channel, over the pool, arrives."""

@@ -9,7 +9,8 @@ The URL is read by asyncpg as libpq reads it: `sslmode` and its kin, several hos
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy.dialects import registry
@@ -30,8 +31,12 @@ WAIT_SECONDS = 5.0
 """For a server to let us in, and to answer to BEGIN."""
 SECONDS = 10.0
 """For a transaction from then on; a step takes milliseconds. Whoever waits for the store is told by then."""
+LEAVE_SECONDS = 1.0
+"""For a step to end whose caller has gone away."""
 PATIENT_SECONDS = 300.0
 """For what goes through many rows: a migration, pruning, a copy."""
+
+Result = TypeVar("Result")
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """All that asyncpg raises. The last is what it says to words in the middle of an answer that broke off."""
@@ -52,6 +57,25 @@ async def connect(url: str) -> Any:
         detail = "The store's URL can't be read."
         hint = "Write / as %2F, @ as %40 and : as %3A in its password, and check the names and values behind the `?`."
         raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
+
+
+async def uncut(driver: Any, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what comes of work on a connection. Whoever stops waiting lets it end, or hangs up after a second.
+
+    asyncpg would ask the server to cancel it, over another connection, and PgBouncer dies of such requests now and then
+    (its issue 801).
+    """
+    task = asyncio.create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait([task], timeout=LEAVE_SECONDS)
+        finally:
+            if not task.done():
+                driver.terminate()
+            await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 def engine(url: str) -> AsyncEngine:
@@ -75,10 +99,13 @@ class Dialect(PGDialect_asyncpg):
     async def setup_asyncpg_json_codec(self, conn: Any) -> None:
         """Have JSON columns read as values."""
         try:
-            async with conn.driver_connection.transaction():
-                await super().setup_asyncpg_json_codec(conn)  # type: ignore[no-untyped-call]
+            await uncut(conn.driver_connection, self._set_up(conn))
         except DRIVER_ERRORS as error:
             raise DriverError(error) from error
+
+    async def _set_up(self, conn: Any) -> None:
+        async with conn.driver_connection.transaction():
+            await super().setup_asyncpg_json_codec(conn)  # type: ignore[no-untyped-call]
 
     async def setup_asyncpg_jsonb_codec(self, conn: Any) -> None:
         """Do nothing: no column is of this type."""
@@ -155,6 +182,9 @@ class ServerTransaction(Transaction):
                 await self._connection.invalidate()
             await self._connection.close()
 
+    async def _step(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return await uncut(self._driver, work)
+
     async def _begun(self, *, is_last: bool) -> bool:
         try:
             await self._command(self._opening)
@@ -167,7 +197,7 @@ class ServerTransaction(Transaction):
     async def _command(self, text: str) -> str:
         """Run words without values; this is one round trip, and leaves nothing behind."""
         try:
-            return str(await self._driver.execute(text))
+            return str(await uncut(self._driver, self._driver.execute(text)))
         except DRIVER_ERRORS as error:
             raise DriverError(error) from error
 

@@ -5,12 +5,14 @@ The tests of `leases`, `clients` and the change feed are the very same ones, ove
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import text
 
-from gateway.store import Store, changes, listening
+from gateway.store import Store, changes, listening, postgresql
 from gateway.store.listening import Bell
 from tests.pgbouncer import pgbouncer
 from tests.store.samples import a_client, a_connection
@@ -95,3 +97,29 @@ async def test_a_listener_finds_that_it_is_deaf_and_the_feed_is_polled(
         await other.clients.insert(a_client("b"))
         await heard.until(lambda said: len(said) == 2)
         assert loop.time() - begun < 1.0
+
+
+async def test_who_goes_away_in_the_middle_of_a_statement_never_has_the_server_asked_to_cancel_it(
+    store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """PgBouncer dies of such requests now and then (its issue 801)."""
+    monkeypatch.setattr(postgresql, "LEAVE_SECONDS", 0.1)
+    log = Path(parse_qs(urlsplit(store_url).query)["host"][0], "log")
+    said = len(log.read_text())  # noqa: ASYNC240 - a few lines
+    for seconds in (0.01, 30):  # one that ends meanwhile, one that is hung up on
+        async with asyncio.timeout(10):
+            begun = asyncio.Event()
+            work = asyncio.create_task(sleep_over(store, seconds, begun))
+            await begun.wait()
+            await asyncio.sleep(0)  # into the statement
+            work.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+            assert await store.connections.count() == 0
+    assert "cancel request" not in log.read_text()[said:]  # noqa: ASYNC240 - as above
+
+
+async def sleep_over(store: Store, seconds: float, begun: asyncio.Event) -> None:
+    async with store.database.read() as connection:
+        begun.set()
+        await connection.execute(text(f"SELECT pg_sleep({seconds})"))
