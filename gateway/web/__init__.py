@@ -8,6 +8,7 @@ The listener
     headers     those of every answer
     static      the sheet, the icon and the scripts
     health      /healthz, /readyz, /metrics
+    readiness   what /readyz goes by, and how the listener takes its leave
     trust       /ca.pem, the certificate that callers trust
 
 What every page is made of

@@ -356,8 +356,7 @@ async def test_only_http_can_be_called() -> None:
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux's")
 async def test_what_isnt_acknowledged_isnt_sent_for_longer_than_a_call_may_take() -> None:
     """A refresh that was given up must not arrive minutes later, when the line is whole again."""
-    tls = ssl.create_default_context()
-    async with open_session(resolve=Names, check=lambda _info: None, tls=tls) as session:  # type: ignore[arg-type]
+    async with open_session(resolve=Names, check=lambda _info: None) as session:  # type: ignore[arg-type]
         assert isinstance(session.connector, aiohttp.TCPConnector)
         factory = session.connector._socket_factory
         assert factory is not None

@@ -116,7 +116,7 @@ async def traffic(service: Service, port: int, token: str) -> AsyncIterator[Coun
         while True:
             await call(session, service, port, connection, token)
             answers[connection] += 1
-            await asyncio.sleep(0.01)  # a pace that leaves the others of this machine something
+            await asyncio.sleep(0.04)  # a pace that leaves the others of this machine something
 
     async with aiohttp.ClientSession() as session:
         users = [asyncio.create_task(use(name)) for name in NAMES]

@@ -184,7 +184,10 @@ async def test_four_workers_refresh_once_between_them_and_metrics_count_them_all
     (answered, renewed), others = tallied.pop(("all", 300)), list(tallied.values())
     first = len(statuses) + CALLERS  # each caller's first answer isn't among the statuses
     assert first <= answered <= first + CALLERS, "and each was asking when it was ended"
-    assert others.count([answered, renewed]) == 4, "all by the hour, the app by both, the connection"
+    others.remove([answered, renewed])  # all by the hour
+    known = max(requests for requests, count in others if count)  # who was ended while it waited has no app yet
+    assert answered - CALLERS <= known <= answered
+    assert others.count([known, renewed]) == 3, "the app by both, the connection"
     assert renewed == 10
 
 
