@@ -27,8 +27,8 @@ help:
 demo: $(VENV)/.run
 	@$(BIN)/gateway demo
 
-# One more at a time than there are processors, since many wait for a clock or a browser; four at most.
-AT_ONCE := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 3 ] && echo $$((n + 1)) || echo 4)
+# Two more at a time than there are processors, since many wait for a clock or a browser; six at most.
+AT_ONCE := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 2)) || echo 6)
 # What is compiled once is kept, whatever the surroundings say: the tests start a hundred programs of ours. The files come
 # in the order of tests/conftest.py, which begins with the longest.
 test: export PYTHONDONTWRITEBYTECODE :=

@@ -1,6 +1,7 @@
 """What every test has: the source tree on the path, and properties that hang on neither chance nor a busy machine."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # `tests.e2e.harness` is importable however pytest was started
+
+# Files of tests stand in memory, where there is room and programs may stand there: databases wait for a disk at each
+# commit.
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4e9 and not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:
+    os.environ.setdefault("TMPDIR", str(MEMORY))
 
 # The same examples every time, so that a change is judged by what it changes; `make fuzz` draws new ones, and many.
 settings.register_profile(

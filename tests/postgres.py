@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,11 @@ class Postgres:
         self._signal(signal.SIGCONT)
 
     def end(self) -> None:
-        """End it for good."""
+        """End it for good: also one that was started again, which isn't the child that the wheel knows of."""
+        with suppress(FileNotFoundError, psutil.NoSuchProcess):
+            first = psutil.Process(int((self.directory / "postmaster.pid").read_text().split()[0]))
+            first.send_signal(signal.SIGQUIT)
+            first.wait(10)
         self._server.__exit__(None, None, None)
 
     def _signal(self, number: int) -> None:

@@ -20,14 +20,6 @@ for url in sys.argv[1:]:
 
 
 @pytest.mark.timeout(90)
-def test_the_demo_does_what_it_says(gateway):
-    """`gateway demo` narrates the main job against its own sandbox and exits 0."""
-    done = gateway.cli("demo", code=None)
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "✗" not in done.stdout
-
-
 def test_run_gives_curl_all_it_needs(gateway, tagged, upstream, provider):
     """Curl inside `gateway run` names neither a proxy nor a CA, and reaches http and https."""
     urls = [upstream.http + "/v1/json", upstream.https + "/v1/json"]
