@@ -29,11 +29,11 @@ demo: $(VENV)/.run
 
 # Two more at a time than there are processors, since many wait for a clock or a browser; six at most.
 AT_ONCE := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((n + 2)) || echo 6)
-# What is compiled once is kept, whatever the surroundings say: the tests start a hundred programs of ours. The files come
-# in the order of tests/conftest.py, which begins with the longest.
+# What is compiled once is kept, whatever the surroundings say: the tests start a hundred programs of ours. What goes to
+# one process, and in which order, is said in tests/conftest.py.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadfile --no-loadscope-reorder $(PYTEST)
+	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadgroup --no-loadscope-reorder $(PYTEST)
 
 # New examples each time, and a thousand times as many as `make test` tries.
 fuzz: $(VENV)/.test

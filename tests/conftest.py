@@ -25,25 +25,33 @@ settings.register_profile(
 settings.register_profile("deep", deadline=None, max_examples=100_000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-LONGEST = (
+TOGETHER = ("e2e", "store")
+"""Folders whose files go to one process: each would start a provider, or a PostgreSQL, of its own for them."""
+ALONE = (
     "e2e/test_story.py",
     "e2e/test_every_page.py",
     "store/test_rotation_while_serving.py",
-    "test_app.py",
-    "cli/test_programs.py",
-    "vault/test_life.py",
-    "e2e/test_browser.py",
-    "web/test_setup.py",
+    "e2e/test_activity.py",
+    "e2e/test_setting_up.py",
+    "store/test_opening.py",
+    "store/test_processes.py",
 )
-"""Files that take a minute or half of one, much of it waiting: at the end they would keep one process busy alone."""
+"""Files of those that are long, and need nothing of the others'."""
+LONGEST = (*TOGETHER, *ALONE, "test_app.py", "cli/test_programs.py", "vault/test_life.py", "web/test_setup.py")
+"""What takes long begins: at the end it would keep one process busy alone."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files, then the tests that start programs, then the others in their order."""
+    """Say what goes to one process, a file or a folder, and in which order."""
     tests = Path(__file__).parent
-
-    def turn(item: pytest.Item) -> tuple[int, bool]:
+    for item in items:
         place = item.path.relative_to(tests).as_posix()
-        return LONGEST.index(place) if place in LONGEST else len(LONGEST), not place.startswith("e2e/")
+        folder = place.partition("/")[0]
+        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER and place not in ALONE else place))
+
+    def turn(item: pytest.Item) -> int:
+        (group,) = next(item.iter_markers("xdist_group")).args
+        return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
     items.sort(key=turn)

@@ -2,17 +2,19 @@
 
 Bytes come in at `caller` (one connection from a caller, or the inside of a tunnel), which cuts them into requests.
 `entrances` reads where a request wants to go and with which tag. An `exchange` takes it from there: who is calling, may
-they, where to, with what added; then `upstream` carries it, on a pooled connection, and the answer flows back through
+they, where to, with what added, is it their turn; then `upstream` carries it, on a pooled connection, and the answer flows back through
 the exchange to the caller.
 
     server       listens, keeps count, sweeps deadlines
     caller       the caller's side: parses requests, answers, lets each wait its turn
     entrances    absolute-form, CONNECT, path-style: target and tag of a request (pure)
-    exchange     the one pipeline: admit, decide, inject, send, refresh and replay, relay
+    exchange     the one pipeline: admit, decide, inject, limit, send, refresh and replay, relay
     outgoing     a request as it goes upstream (pure)
     held         a 401 that waits for the refresh
     traced       the same pipeline, told to whoever follows traces; tracing says who that is
     admission    who is calling, and may they use that connection
+    permission   whether what is under way still may be
+    limiter      what a policy lets through; a gate each for connection and app, a ledger of what replicas share
     relay        how an answer goes back: framing, scrubbing, Location
     content      a request's content on its way, kept while it may be needed again
     answer_reader

@@ -3,7 +3,7 @@
     store        Store: opened, its groups of queries, closed
     rows         the rows as values
     connections, leases, due, clients, app_secrets, links, login_states, events, requests, tallies, revocations,
-    deliveries, data_keys, meta, attention, census
+    deliveries, data_keys, meta, attention, census, limits
                  one group of queries each
     changes      the change feed, by which every process hears of every change
     listening    how it hears at once on PostgreSQL
@@ -15,6 +15,7 @@
     unlock       the keyring of a store      sealed       the type of what is sealed
     fence        nothing is written under a retired data key
     rotation     a new data key, under which everything goes; sealed_values is what it goes through
+    turns        how limits are divided among replicas (pure)
     copying      a store moved to another database
     private_file a file for its owner alone
 

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from gateway.store import Store
 from gateway.store.database import Database
 from gateway.store.tables import metadata
+from tests.new_store import store_at
 from tests.postgres import Postgres, postgres
 
 
@@ -34,7 +35,8 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 async def store(store_url: str) -> AsyncIterator[Store]:
-    async with await Store.open(store_url, migrate=True) as opened:
+    file = store_url.removeprefix("sqlite:///")
+    async with await (Store.open(store_url, migrate=True) if file == store_url else store_at(Path(file))) as opened:
         if not opened.database.is_sqlite:  # the server is shared: what the last test left goes
             names = ", ".join(name for name in metadata.tables if name != "alembic_version")
             async with opened.database.write() as connection:
@@ -49,7 +51,7 @@ def sqlite_path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def sqlite_store(sqlite_path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(f"sqlite:///{sqlite_path}", migrate=True) as opened:
+    async with await store_at(sqlite_path) as opened:
         yield opened
 
 

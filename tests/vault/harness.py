@@ -19,6 +19,7 @@ from gateway.policy.model import Policy
 from gateway.store import Store
 from gateway.store.connections import Connections
 from gateway.vault import Vault
+from tests.new_store import store_at
 
 NOW = 1_700_000_000.0
 KEY = bytes(range(32))
@@ -188,7 +189,7 @@ class House:
 
     @asynccontextmanager
     async def vault(self, *, egress: Any = None, **changes: Any) -> AsyncIterator[Vault]:
-        async with await Store.open(self.url, migrate=True) as store:
+        async with await store_at(self.path) as store:
             vault = Vault(
                 store=store,
                 keyring=Keyring({1: KEY}),

@@ -27,6 +27,7 @@ from gateway.store.unlock import keyring_from_store
 from gateway.vault import Vault
 from gateway.web.server import WebServer
 from gateway.web.wire import Bounds
+from tests.new_store import store_at
 
 ADMIN = "gwa_the-admin-token-of-these-tests"
 NOW = 1_800_000_000.0
@@ -299,7 +300,7 @@ async def running(
     policies.mkdir(exist_ok=True)
     given = {"web": {"listen": "127.0.0.1:0"}, "data_dir": directory / "data", "policies_dir": policies} | settings
     (directory / "data").mkdir(exist_ok=True)
-    async with await Store.open(f"sqlite:///{directory}/data/gateway.db", migrate=True) as store:
+    async with await store_at(directory / "data" / "gateway.db") as store:
         catalog = ReadOnly(policies)
         for app, text in (("crm", CRM), ("machine", MACHINE), ("login", LOGIN)):
             assert catalog.write(app, text) == ()
