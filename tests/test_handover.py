@@ -1,5 +1,6 @@
 """A new version takes the port over while callers come all the time: none is refused, none is cut."""
 
+import asyncio
 import base64
 import json
 import os
@@ -21,6 +22,7 @@ from pathlib import Path
 import pytest
 
 from gateway.app import handover
+from gateway.app.signals import end_by
 from gateway.app.sockets import Sockets, bound
 from gateway.errors import StartError
 from gateway.settings import Listen
@@ -363,3 +365,19 @@ def test_systemd_has_the_sockets_before_anybody_serves_and_hears_when_somebody_d
         finally:
             process.kill()
             process.wait()
+
+
+async def test_whoever_has_handed_over_is_not_ended_at_once_by_the_first_signal_to_end() -> None:
+    """Nginx's way is to send one: what is under way ends nevertheless."""
+    stop, told = asyncio.Event(), []
+
+    def at_once() -> None:
+        told.append("at once")
+        raise LookupError  # before the process would be gone
+
+    end = end_by(stop, at_once)
+    stop.set()
+    end()
+    assert not told
+    with pytest.raises(LookupError):
+        end()

@@ -155,6 +155,27 @@ def test_what_cannot_be_listened_on_is_refused_by_its_name(keep: ExitStack, tmp_
     )
 
 
+def test_an_environment_that_names_what_is_not_there_is_one_clear_line() -> None:
+    for number in os.pipe():
+        os.close(number)
+    for name in ("proxy", "ready"):
+        with pytest.raises(StartError, match=f"'{name}' that was to be handed over is none: Bad file descriptor"):
+            Handed.taken_from({HANDOVER: f"{name}={number}"})
+    for said in ("proxy", "proxy=many"):
+        with pytest.raises(StartError, match=f"{HANDOVER} says which sockets are handed over, and can't be read"):
+            Handed.taken_from({HANDOVER: said})
+
+
+def test_a_predecessor_that_is_gone_keeps_nobody_from_serving() -> None:
+    """It was killed while its successor started: the sockets are there all the same."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    handed = Handed(ready=writing)
+    handed.tell_ready()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writing)
+
+
 def test_a_predecessor_hears_once_that_its_successor_serves(keep: ExitStack) -> None:
     (one,) = opened(keep)
     reading, writing = os.pipe()

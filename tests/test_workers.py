@@ -17,7 +17,7 @@ import trustme
 
 from gateway.app import workers as module
 from gateway.app.sockets import bound
-from gateway.app.workers import Worker
+from gateway.app.workers import Worker, workers
 from gateway.errors import StartError
 from gateway.metrics import Metrics
 from gateway.settings import Listen, Settings
@@ -125,6 +125,8 @@ def who_is_told_once_by_everybody_drains_and_who_is_told_twice_ends_at_once(serv
         callers = [stack.enter_context(socket.create_connection(("127.0.0.1", server.proxy), 20)) for _ in range(16)]
         for one in callers:
             one.sendall(REQUEST[:-2])  # something is under way
+        for pid in crew:
+            os.kill(pid, signal.SIGUSR2)  # which is for the first process alone
         for pid in (*crew, server.process.pid):
             os.kill(pid, signal.SIGTERM)
         until(lambda: readiness(server)[0] == 503)
@@ -238,3 +240,31 @@ async def test_a_worker_that_does_not_begin_to_serve_is_an_error_and_is_gone(
         await one.start()
     await one.stop()
     assert not one.serves
+
+
+async def test_where_one_cannot_start_the_others_are_ended_and_that_is_what_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker(tmp_path, monkeypatch, f"mkdir '{tmp_path}/first' && exit 1; exec sleep 1000")
+    with pytest.raises(StartError, match=r"^Worker \d could not start"):
+        async with workers(Settings(workers=2), [], Metrics(), bytes(32)):
+            """Never."""
+
+
+async def test_sockets_that_a_successor_has_too_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be to get the better of workers that die: what they no longer listen on, nobody would."""
+    script = f"mkdir '{tmp_path}/first' && echo ready; exit"
+    ours, other = bound(Listen("127.0.0.1", 0), sharing=2)
+    one = worker(tmp_path, monkeypatch, script, [[ours], [other]])
+    with ours, other:
+        ours.listen()
+        one.is_lent = True
+        await one.start()
+        keeping = asyncio.create_task(one.keep())
+        async with asyncio.timeout(10):
+            while one._metrics.workers_died < 2:  # noqa: ASYNC110 - it has no event for that
+                await asyncio.sleep(0.01)
+        socket.create_connection(ours.getsockname(), 5).close()
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await one.stop()

@@ -53,6 +53,9 @@ class Proxies(Protocol):
     def signal(self, number: int) -> None:
         """Pass a signal on to processes of its own."""
 
+    def lend(self, *, lent: bool) -> None:
+        """Take note whether a successor has the sockets too."""
+
     async def drain(self) -> None:
         """Stop accepting; return when what was under way has ended, or `timeouts.shutdown` is over."""
 
@@ -138,10 +141,12 @@ class _Service:
 
     async def _hand_over(self) -> None:
         log.info("handover.begun")
+        self._now.proxies.lend(lent=True)
         try:
             pid = await hand_over(self._now.sockets)
         except StartError as error:
             log.error("handover.failed", detail=error.refusal.detail, hint=error.refusal.hint)  # noqa: TRY400 - no fault
+            self._now.proxies.lend(lent=False)
             self._handing_over = None
             return
         self.successor = pid
@@ -228,6 +233,9 @@ class _InThisProcess:
 
     def signal(self, number: int) -> None:
         """Pass it on to nobody: there are no others."""
+
+    def lend(self, *, lent: bool) -> None:
+        """Change nothing: this process closes its own and no more."""
 
     async def drain(self) -> None:
         await self._server.stop(self._grace)

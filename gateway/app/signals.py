@@ -28,12 +28,18 @@ async def heeding(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Asyn
 
 
 def end_by(stop: asyncio.Event, at_once: Callable[[], None]) -> Callable[[], None]:
-    """Return a handler that ends this process, the second time at once; `at_once` is called before it is gone."""
+    """Return a handler that ends this process, the second time at once; `at_once` is called before it is gone.
+
+    It may be ending already, having handed over: the first time changes nothing then.
+    """
+    told = False
 
     def end() -> None:
-        if stop.is_set():  # asked twice: whoever asks doesn't want to wait
+        nonlocal told
+        if told:  # asked twice: whoever asks doesn't want to wait
             at_once()
             os._exit(1)
+        told = True
         stop.set()
 
     return end

@@ -40,7 +40,7 @@ class Handed:
         pid, count, names = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
         handover = environ.pop(HANDOVER, "")
         if handover:
-            numbers = [(name, int(number)) for name, _, number in (word.partition("=") for word in handover.split())]
+            numbers = _numbers(handover)
         elif pid == str(os.getpid()) and count.isdecimal():
             named = names.split(":") if names else []
             numbers = [(named[at] if at < len(named) else "", _FIRST + at) for at in range(int(count))]
@@ -48,7 +48,10 @@ class Handed:
             return cls()
         sockets: dict[str, list[socket.socket]] = {}
         for name, number in numbers:
-            os.set_inheritable(number, False)  # nobody whom we start gets it by chance
+            try:
+                os.set_inheritable(number, False)  # nobody whom we start gets it by chance
+            except OSError as error:
+                raise _is_none(name, error) from None
             if name != "ready":
                 sockets.setdefault(_known(name), []).append(_checked(name, number))
         return cls(sockets, dict(numbers).get("ready"))
@@ -57,7 +60,8 @@ class Handed:
         """Tell the predecessor, if there is one, that this process serves."""
         if self.ready is not None:
             number, self.ready = self.ready, None
-            os.write(number, b"ready\n")
+            with suppress(BrokenPipeError):  # it was killed meanwhile: all the more is this process needed
+                os.write(number, b"ready\n")
             os.close(number)
 
 
@@ -212,13 +216,26 @@ def _known(name: str) -> str:
     raise StartError(Refusal(code="internal", detail=detail, hint=hint))
 
 
+def _numbers(handover: str) -> list[tuple[str, int]]:
+    try:
+        return [(name, int(number)) for name, _, number in (word.partition("=") for word in handover.split())]
+    except ValueError:
+        detail = f"{HANDOVER} says which sockets are handed over, and can't be read."
+        hint = "It is for a gateway to set that starts its successor: take it out of the environment."
+        raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
+
+
+def _is_none(name: str, error: OSError) -> StartError:
+    detail = f"The socket {name!r} that was to be handed over is none: {error.strerror}."
+    return StartError(Refusal(code="internal", detail=detail))
+
+
 def _checked(name: str, number: int) -> socket.socket:
     """Return what was handed over, if it can be listened on."""
     try:
         one = socket.socket(fileno=number)
     except OSError as error:
-        detail = f"The socket {name!r} that was to be handed over is none: {error.strerror}."
-        raise StartError(Refusal(code="internal", detail=detail)) from None
+        raise _is_none(name, error) from None
     if one.type != socket.SOCK_STREAM or one.family not in (socket.AF_INET, socket.AF_INET6):
         what = "is none of TCP"
     elif _is_connected(one):

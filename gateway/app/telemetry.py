@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 SERVICE = "connection-gateway"
 FLUSH_SECONDS = 1.5
-"""At the end, for the last spans: less than a worker has before it is killed (`workers.LEEWAY`)."""
+"""At the end, for the last spans: less than the silence by which a worker seems to hang (`workers.SILENCE`)."""
 
 log = structlog.get_logger()
 

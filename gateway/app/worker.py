@@ -30,6 +30,7 @@ SEND_SECONDS = 1.0
 
 def main() -> int:
     """Serve the proxy port; return 1 where that can't be, having said why in one line."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # for the first process alone; a service manager may tell us all
     conceal()
     settings = Settings.model_validate_json(sys.stdin.buffer.readline())
     master = bytes.fromhex(sys.stdin.buffer.readline().decode())

@@ -70,7 +70,13 @@ class Crew:
 
     async def start(self) -> None:
         """Start all, wait until they listen, and keep their number from then on. Raises `StartError`."""
-        await asyncio.gather(*(worker.start() for worker in self._crew))
+        starting = [asyncio.create_task(worker.start()) for worker in self._crew]
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for one in starting:
+                one.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)  # before `drain`, which listens to them too
         await self._keeping.enter_async_context(tasks(*(worker.keep() for worker in self._crew)))
 
     def signal(self, number: int) -> None:
@@ -78,6 +84,11 @@ class Crew:
         for worker in self._crew:
             if worker.serves:
                 worker.signal(number)
+
+    def lend(self, *, lent: bool) -> None:
+        """Take note whether a successor has the sockets too."""
+        for worker in self._crew:
+            worker.is_lent = lent
 
     async def drain(self) -> None:
         """Have them end what is under way, which they do within `timeouts.shutdown`, and end."""
@@ -106,6 +117,8 @@ class Worker:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.serves = False
+        self.is_lent = False
+        """Whether a successor has its sockets too: what is parked here would be deaf there."""
 
     async def start(self) -> None:
         """Start it and wait until it listens. Raises `StartError`: the worker has said why on standard error."""
@@ -152,7 +165,7 @@ class Worker:
             pause = 0.0 if failures == 1 else min(PAUSE_FIRST * 2 ** (failures - 2), PAUSE_MOST)
             log.warning("worker.died", worker=self._number, status=status, again_in=pause)
             if pause:
-                park(self._own)
+                self._park()
                 await asyncio.sleep(pause)
             with suppress(StartError):
                 await self._start_again()
@@ -160,13 +173,17 @@ class Worker:
 
     async def _start_again(self) -> None:
         """Start it. Where that takes long its sockets listen no more, until it serves."""
-        parking = asyncio.get_running_loop().call_later(WAITING_MOST, park, self._own)
+        parking = asyncio.get_running_loop().call_later(WAITING_MOST, self._park)
         try:
             await self.start()
         finally:
             parking.cancel()
         for one in self._own:
             one.listen(BACKLOG)  # as it does already, unless they were parked just then
+
+    def _park(self) -> None:
+        if not self.is_lent:
+            park(self._own)
 
     async def _until_it_ends(self) -> int:
         """Hear what it has counted; return its status once it has ended, by itself or because it hung."""

@@ -290,6 +290,8 @@ class CallerConnection(asyncio.Protocol):
             joined.from_caller(piece)
         joined.from_upstream(early)
         self.resume_reading()
+        if self._listener.draining:
+            self.drain()
 
     def end_output(self) -> None:
         """Say that no more comes; reading goes on."""

@@ -66,6 +66,7 @@ class Gate:
         self._turns_until = 0.0
         self._free_at = 0.0  # what this process reckons by while it counts alone
         self._slots = 0
+        self._is_written = False  # whether the store has slots down as ours, whatever we know of them
         self._looks = self._most_in_use = 0  # since it was last seen to
         self._is_known = desk.ledger is None  # whether the store was asked for a pause
         self._waiting: dict[str, deque[Waiter]] = {}  # by client, in the order in which they are let in
@@ -157,29 +158,28 @@ class Gate:
         return False
 
     def forget_slots(self) -> None:
-        """Begin again with none: those that were had are somebody else's now."""
-        self._slots, self._share_again_at = 0, 0.0
+        """Begin again with none: those that were had may be somebody else's now. The next look sees to it."""
+        self._slots, self._share_again_at, self._looks = 0, 0.0, _KEEP
 
     def look_at_slots(self, *, contended: bool) -> None:
         """Give back what others need more; and what wasn't needed for a while. Once a second."""
         self._looks += 1
-        if not self._limit or not (contended or self._looks >= _KEEP):
+        if not (contended or self._looks >= _KEEP):
             return
         needed = max(self._most_in_use, self.in_use + self._count)
         self._looks, self._most_in_use = 0, self.in_use
-        if contended or not needed or self._slots > needed + self._spare:
+        if contended or not needed or not self.in_use <= self._slots <= needed + self._spare:
             self._share()
 
     def is_idle(self, now: float) -> bool:
         """Whether it can be forgotten, and be made anew when it is needed."""
         busy = self._count or self.in_use or self._is_reserving or self._is_sharing or self._is_learning
-        held = self._slots and self._desk.ledger is not None
-        return not busy and not held and now > max(self._turns_until, self.paused_until, self._free_at)
+        return not busy and not self._is_written and now > max(self._turns_until, self.paused_until, self._free_at)
 
     @property
     def holds_slots(self) -> bool:
-        """Whether any are had from the store."""
-        return self._slots > 0 or self._is_sharing
+        """Whether the store has any down as this process's, or is asked for some."""
+        return self._is_written
 
     # Inside.
 
@@ -210,8 +210,10 @@ class Gate:
     def _look(self, now: float) -> None:
         """Let in whoever may, and see to what the others wait for."""
         while self._count and self._is_open(now):
-            self._take()
-            self._next().tell(None)
+            waiter = self._next()
+            if not waiter.future.done():  # else it has left, and its task is yet to say so
+                self._take()
+            waiter.tell(None)
         if self._count:
             self._see_to_more(now)
             self._turn_away(now)
@@ -372,17 +374,17 @@ class Gate:
         ledger = self._desk.ledger
         if ledger is None or self._is_sharing:
             return
-        self._is_sharing = True
+        self._is_sharing = self._is_written = True
         self._slots = min(self._slots, self.in_use)  # nobody is let in meanwhile on what may be taken away
         self._desk.ask(self._share_there(ledger, self._quota))
 
     async def _share_there(self, ledger: Ledger, quota: Quota) -> None:
-        wanted = self.in_use + self._count
+        wanted, in_use = self.in_use + self._count, self.in_use
         try:
             async with asyncio.timeout(PATIENCE):
                 held = await ledger.share(
                     self.key,
-                    in_use=self.in_use,
+                    in_use=in_use,
                     wanted=min(wanted, self._limit),
                     spare=self._spare if wanted else 0,
                     limit=self._limit,
@@ -391,6 +393,7 @@ class Gate:
             self._desk.lost(error)
         else:
             self._desk.found()
+            self._is_written = bool(held or in_use or wanted)
             if quota is self._quota:
                 self._slots = held
         finally:

@@ -51,6 +51,9 @@ class Ledger(Protocol):
     async def renew(self) -> bool:
         """Keep the slots that this process has; False: they are gone."""
 
+    def let_lapse(self) -> None:
+        """Take note that this process has no slots: before the next, it needs a lease anew."""
+
     async def contended(self) -> Sequence[str]:
         """Return of which keys somebody else has less than it needs."""
 
@@ -116,6 +119,10 @@ class StoreLedger:
         kept = await self._limits.renew(self._owner, now=self._clock())
         self._has_lease = True
         return kept
+
+    def let_lapse(self) -> None:
+        """Renew it no more, until there are slots again."""
+        self._has_lease = False
 
     async def contended(self) -> Sequence[str]:
         """As `Limits.contended`."""

@@ -129,6 +129,8 @@ class Limiter:
             contended = frozenset(await ledger.contended())
             for gate in holders:
                 gate.look_at_slots(contended=gate.key in contended)
+        elif ledger is not None:
+            ledger.let_lapse()
         if now >= self._prune_at:
             self._prune_at = now + _PRUNE_EVERY
             for known in (self._connections, self._apps):

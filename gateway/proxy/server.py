@@ -141,9 +141,11 @@ class Listener:
             one.drain()
         self.sweep()
         self._emptied = asyncio.Event()
-        if self._open:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._open:  # what is handed over, such as a tunnel's beginning, is nobody's for a moment
+                    self._emptied.clear()
+                    await self._emptied.wait()
         for one in list(self._open):
             one.abort()
         for task in self._tasks:

@@ -29,7 +29,7 @@ class TracedExchange(Exchange):
     """One request and its answer, followed."""
 
     _trace: Trace | None = None
-    _tries = 0
+    _sends = 0  # of which `_tries` counts those that the policy asks for
 
     def __init__(
         self, services: Services, caller: "CallerConnection", route: Route, head: RequestHead, content: Content | None
@@ -104,9 +104,9 @@ class TracedExchange(Exchange):
                 "server.port": origin.port,
                 "network.protocol.version": "1.1",
             }
-            if self._tries:
-                told["http.request.resend_count"] = self._tries
-            self._tries += 1
+            if self._sends:
+                told["http.request.resend_count"] = self._sends
+            self._sends += 1
             line = b"traceparent: %b\r\n" % trace.sent(_method(self.head.method), told)
             self._added = b"" if TRACEPARENT in live.injection.header_names else line
         super()._send_on(connection)

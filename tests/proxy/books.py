@@ -130,6 +130,9 @@ class Page:
         lost, self.lease_lost = self.lease_lost, False
         return not lost
 
+    def let_lapse(self) -> None:
+        """A page has no lease but the one that the test takes away."""
+
     async def contended(self) -> Sequence[str]:
         await self._open("contended")
         return [

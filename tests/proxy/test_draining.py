@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.proxy.harness import OK, Answer, Caller, Gateway
-from tests.proxy.test_tunnel import connect, inside, secure, trusting
+from tests.proxy.test_tunnel import SWITCH, connect, inside, secure, trusting
 
 __all__ = ["secure"]  # a fixture
 
@@ -62,6 +62,32 @@ async def test_what_is_under_way_ends_and_says_that_it_is_the_last_and_what_is_n
     for one in (idle, fresh, early, content, caller):
         await one.close()
     await stopping
+
+
+async def test_a_tunnel_that_is_asked_for_at_the_end_has_its_answer(gateway: Gateway, caller: Caller) -> None:
+    """Also where nothing else is open: from hand to hand it is nobody's for a moment."""
+    stopping = asyncio.create_task(gateway.server.stop(20.0))
+    while not gateway.server._listener.draining:  # noqa: ASYNC110 - a turn or two
+        await asyncio.sleep(0)
+    assert (await caller.ask(connect(gateway.service.port))).startswith(b"HTTP/1.1 200 ")
+    assert await caller.ask(inside(gateway.service.port)) == LAST
+    assert await caller.rest() == b""
+    await stopping
+
+
+async def test_a_socket_that_is_upgraded_at_the_end_is_closed_at_once(gateway: Gateway, caller: Caller) -> None:
+    """As one is that was upgraded before: it has no end of its own."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+    gateway.service.script = [held(asked, go_on, rest=SWITCH)]
+    await caller.send(gateway.request(headers=b"Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+    await asked.wait()
+    stopping = asyncio.create_task(gateway.server.stop(20.0))
+    while not gateway.server._listener.draining:  # noqa: ASYNC110 - a turn or two
+        await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(5.0):
+        assert (await caller.rest()).startswith(b"HTTP/1.1 101 ")
+        await stopping
 
 
 async def test_what_has_been_silent_for_long_goes_at_once(gateway: Gateway, caller: Caller) -> None:

@@ -174,6 +174,18 @@ async def test_a_caller_that_leaves_takes_nobody_s_turn(limiter: Limiter) -> Non
     assert len(callers.permits) == 3
 
 
+async def test_one_that_leaves_just_before_a_slot_comes_free_takes_none_with_it(limiter: Limiter) -> None:
+    """It stands in line until its task has its turn of the loop."""
+    callers = Callers(limiter, limits(wait=60.0, concurrency=1))
+    await callers.ask(3)
+    callers.tasks[1].cancel()
+    callers.permits[0].leave()
+    await settle()
+    assert len(callers.permits) == 2
+    callers.permits[1].leave()
+    assert limiter._connections["crm-ann"].in_use == 0
+
+
 async def test_a_pause_holds_everybody_back_and_then_lets_them_through(limiter: Limiter, clock: Clock) -> None:
     callers = Callers(limiter, limits(wait=4.0))
     limiter.pause(callers.said, "crm-ann", "crm", 3.0)
@@ -356,6 +368,24 @@ async def test_a_lease_that_lapsed_costs_the_slots(books: Books, clock: Clock) -
     await first.limiter.tick()
     await first.ask(1)
     assert (len(first.permits), len(second.permits)) == (1, 2)
+
+
+async def test_slots_from_before_the_store_was_away_go_to_who_needs_them(books: Books, clock: Clock) -> None:
+    """The process has forgotten them; the store hasn't."""
+    first, second = await replicas(books, clock, 2, limits(concurrency=4))
+    await first.ask(4)
+    for permit in first.permits:
+        permit.leave()
+    books.away = True
+    await first.ask(connection="crm-bob")
+    books.away = False
+    await clock.forward(10.0)
+    await first.ask(connection="crm-cleo")
+    await second.ask(4)
+    await first.limiter.tick()
+    await clock.forward(0.3)
+    await second.ask(4)
+    assert len(second.permits) == 4
 
 
 async def test_a_pause_is_heard_by_the_other_replicas(books: Books, clock: Clock) -> None:

@@ -97,6 +97,16 @@ async def test_a_401_is_two_tries_with_the_renewal_between_them(
     assert sent == gateway.service.requests[1:]
 
 
+async def test_a_request_that_is_tried_again_is_tried_as_often_as_without_a_trace(
+    gateway: Gateway, caller: Caller, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.connect(gateway.policy() + "[retry]\nattempts = 3\n")
+    gateway.service.script = [b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"]
+    spans = await told(gateway, caller, collector, monkeypatch, gateway.request())
+    tries = [span for span in spans if span.kind == "client"]
+    assert [span.attributes.get("http.request.resend_count") for span in tries] == [None, 1, 2]
+
+
 async def test_what_goes_wrong_is_told_by_its_code_alone(
     gateway: Gateway, caller: Caller, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:

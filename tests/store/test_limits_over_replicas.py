@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from sqlalchemy import text
 
 from gateway.errors import Refusal
 from gateway.metrics import Metrics
@@ -102,6 +103,26 @@ async def test_all_that_is_under_way_is_within_the_limit_at_every_moment(three: 
         for task in done:
             task.result()
     assert most == 4
+
+
+async def test_one_that_had_nothing_to_do_for_long_is_counted_from_its_first_request_on(
+    three: list[Replica], store: Store
+) -> None:
+    """Nobody renews the lease of one that has no slots: it is had anew."""
+    first, second, _ = three
+    limits = Limits(wait=1.0, connection=Quota(concurrency=1))
+    permit = await first.ask(limits)
+    assert permit is not None
+    permit.leave()
+    for _ in range(20):  # until nobody has needed its slot for ten looks
+        await first.limiter.tick()
+    while first.limiter._connections["crm-ann"].holds_slots:  # noqa: ASYNC110 - it is being given back
+        await asyncio.sleep(0.001)
+    await first.limiter.tick()
+    async with store.database.write() as connection:
+        await connection.execute(text("UPDATE slot_holders SET until = until - 16"))
+    assert await first.ask(limits) is not None
+    assert await second.ask(Limits(connection=Quota(concurrency=1))) is None
 
 
 async def test_what_many_connections_ask_at_once_is_few_transactions(store: Store) -> None:
