@@ -33,6 +33,10 @@ class Postgres:
         given = (word for option in options for word in ("-o", option))
         self._control("-w", *(socket if not options else socket[2:]), *given, "-l", f"{self.directory}/log", "start")
 
+    def psql(self, statement: str) -> str:
+        """Have it execute a statement, and wait for what it says."""
+        return str(self._server.psql(statement))
+
     def hang(self) -> None:
         """Have it stand still: connections stay, and nothing answers."""
         self._signal(signal.SIGSTOP)

@@ -8,6 +8,7 @@ The source is only read. It is not to be served meanwhile: a token that is rotat
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Never
@@ -74,15 +75,19 @@ class Copying:
 
     async def run(self) -> Copied:
         """Copy whatever isn't there, and see that both are the same."""
-        async with self._source.read(patient=True) as watching:
-            before = await _mark(watching)
+        async with AsyncExitStack() as stack:
+            watching: Transaction | None = None
+            if self._source.is_sqlite:  # by what one connection is told of the others
+                watching = await stack.enter_async_context(self._source.read(patient=True))
+            before = await self._mark(watching)
             resumed = await self._begin()
-            counts = {str(table.name): await _count(watching, table) for table in _TABLES}
+            async with self._source.read(patient=True) as connection:
+                counts = {str(table.name): await _count(connection, table) for table in _TABLES}
             self._total = sum(counts.values())
             for table in _TABLES:
-                await self._copy(table, counts[table.name])
+                await self._copy(table)
             await self._set_counters()
-            if await _mark(watching) != before:
+            if await self._mark(watching) != before:
                 _refuse("The store was changed meanwhile: a server is at work on it.", _STOP)
         async with self._target.read(patient=True) as connection:
             for table in _TABLES:
@@ -117,39 +122,49 @@ class Copying:
             await connection.execute(update(tables.version).values(version_num=schema.COPYING))
             return False
 
-    async def _copy(self, table: Table, count: int) -> None:
-        async with self._target.read(patient=True) as connection:
-            is_empty = not await _count(connection, table)
+    async def _mark(self, watching: Transaction | None) -> object:
+        """Return what is another after a change of the source.
+
+        PostgreSQL tells it to any connection, and no transaction stands open there meanwhile: it would be ended.
+        """
+        if watching is not None:
+            return await watching.data_version()
+        newest = [select(func.max(table.c.id)) for table in (tables.changes, tables.requests, tables.events)]
+        async with self._source.read() as connection:
+            return [(await connection.execute(query)).scalar() for query in newest]
+
+    async def _copy(self, table: Table) -> None:
+        standing = await self._clear(table)
         last: tuple[Any, ...] | None = None
         while rows := await self._behind(self._source, table, last):
             last = _key(table, rows[-1])
-            await self._put(table, rows, {} if is_empty else await self._found(self._target, table, rows))
+            found = await self._found(self._target, table, rows) if standing else {}
+            await self._put(table, [row for row in rows if _key(table, row) not in found])
             self._done += len(rows)
             self._progress(self._done, self._total)
-        if not is_empty:
-            async with self._target.read(patient=True) as connection:
-                if await _count(connection, table) != count:
-                    await self._drop_strangers(table)
 
-    async def _put(self, table: Table, rows: Sequence[Any], found: Mapping[tuple[Any, ...], Any]) -> None:
-        other = [row for row in rows if found.get(_key(table, row)) != tuple(row)]
-        if not other:
-            return
-        async with self._target.write(patient=True) as connection:
-            if stale := [key for row in other if (key := _key(table, row)) in found]:
-                await connection.execute(delete(table).where(_is_one_of(table, stale)))
-            await connection.execute(table.insert(), [dict(row._mapping) for row in other])  # noqa: SLF001 - its public name
-        self._written += len(other)
+    async def _clear(self, table: Table) -> int:
+        """Remove what the source has no longer, or another way; return how many rows are left.
 
-    async def _drop_strangers(self, table: Table) -> None:
-        """Remove what the source has no longer."""
-        last: tuple[Any, ...] | None = None
+        All of it goes before the first row is put: what is unique may have gone from one row to another.
+        """
+        left, last = 0, None
         while rows := await self._behind(self._target, table, last):
             last = _key(table, rows[-1])
             known = await self._found(self._source, table, rows)
-            if strangers := [key for row in rows if (key := _key(table, row)) not in known]:
+            other = [key for row in rows if known.get(key := _key(table, row)) != tuple(row)]
+            left += len(rows) - len(other)
+            if other:
                 async with self._target.write(patient=True) as connection:
-                    await connection.execute(delete(table).where(_is_one_of(table, strangers)))
+                    await connection.execute(delete(table).where(_is_one_of(table, other)))
+        return left
+
+    async def _put(self, table: Table, rows: Sequence[Any]) -> None:
+        if not rows:
+            return
+        async with self._target.write(patient=True) as connection:
+            await connection.execute(table.insert(), [dict(row._mapping) for row in rows])  # noqa: SLF001 - its public name
+        self._written += len(rows)
 
     async def _behind(self, database: Database, table: Table, last: tuple[Any, ...] | None) -> Sequence[Any]:
         keys = tuple(table.primary_key.columns)
@@ -205,16 +220,9 @@ async def _source(url: str) -> Database:
 
 _OTHERS = text(
     "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND application_name = 'gateway' AND pid <> pg_backend_pid()"
+    " WHERE datname = current_database() AND application_name = current_setting('application_name')"
+    " AND pid <> pg_backend_pid()"
 )
-
-
-async def _mark(connection: Transaction) -> object:
-    """Return what is another after a change."""
-    if connection.is_sqlite:
-        return await connection.data_version()
-    newest = (select(func.max(table.c.id)) for table in (tables.changes, tables.requests, tables.events))
-    return [(await connection.execute(query)).scalar() for query in newest]
 
 
 async def _counters(connection: Transaction) -> dict[str, int]:

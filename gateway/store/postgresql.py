@@ -55,7 +55,8 @@ async def connect(url: str) -> Any:
         raise
     except (ValueError, asyncpg.ClientConfigurationError):  # their words repeat parts of the URL: of the password, too
         detail = "The store's URL can't be read."
-        hint = "Write / as %2F, @ as %40 and : as %3A in its password, and check the names and values behind the `?`."
+        hint = "Write / as %2F, @ as %40 and : as %3A in its password, and check the names and values behind the `?`"
+        hint += " (verify-full needs sslrootcert)."
         raise StartError(Refusal(code="internal", detail=detail, hint=hint)) from None
 
 
@@ -170,7 +171,8 @@ class ServerTransaction(Transaction):
                 if self._late:
                     self._driver.terminate()
                 else:
-                    await self._command("ROLLBACK")
+                    async with asyncio.timeout(WAIT_SECONDS):  # who was cancelled at BEGIN has no alarm
+                        await self._command("ROLLBACK")
         except BaseException as error:
             self._driver.terminate()
             if not isinstance(error, DriverError | OSError):

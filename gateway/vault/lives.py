@@ -37,12 +37,15 @@ class Lives:
             loading.add_done_callback(lambda done: self._loaded(connection_id, done))
         return await asyncio.shield(loading)
 
-    async def put(self, row: ConnectionRow, *, used: bool = True) -> Live:
-        """Compile a row that was just written or read, and keep it unless a newer one is there.
+    async def put(self, row: ConnectionRow, *, changed: asyncio.Event, used: bool = True) -> Live:
+        """Compile a row that was just read, and keep it unless a newer one is there.
 
+        `changed` is set where a change was heard of since it was read: then it is good for who asked, not for keeping.
         One that isn't `used` replaces what is kept and pushes nobody out: sweeping many must not empty the cache.
         """
         live = await self._compile(row)
+        if changed.is_set():
+            return live
         self._loading.pop(row.id, None)  # a load that is under way may have read what was there before
         if not used and row.id not in self._lives:
             return live

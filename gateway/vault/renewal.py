@@ -60,8 +60,8 @@ class Why(Enum):
 class Keep(Protocol):
     """Makes a row the Live of this process."""
 
-    def __call__(self, row: ConnectionRow, *, used: bool) -> Awaitable[Live]:
-        """`used` False: nobody asked for it."""
+    def __call__(self, row: ConnectionRow, *, changed: asyncio.Event, used: bool) -> Awaitable[Live]:
+        """`changed` is set where a change was heard of since the row was read. `used` False: nobody asked for it."""
 
 
 class Policies(Protocol):
@@ -153,6 +153,11 @@ class Renewals:
         if event is not None:
             event.set()
 
+    def wake_all(self) -> None:
+        """Tell every flight that its row may have changed."""
+        for event in self._changed.values():
+            event.set()
+
     async def close(self) -> None:
         """End what only waits; what holds a lease is awaited, for its answer may be a rotated token."""
         self._closing = True
@@ -191,7 +196,7 @@ class Renewals:
                 if isinstance(settled, Refusal):
                     return settled
                 if settled.token_version > seen:  # somebody else was first: re-reading is all there is to do
-                    return await self._keep(settled, used=why is not Why.SWEPT)
+                    return await self._kept(settled, why)
                 lease = await self._take(settled) if watch.is_free(settled, self._clock()) else None
                 if lease is not None:
                     return await self._leased_renewal(settled, lease, why)
@@ -317,7 +322,7 @@ class Renewals:
             renew_at=renew_at(row.id, policy, credentials, expires_at=expires_at, updated_at=now),
             alongside=told,
         )
-        standing = await self._connections.get(row.id)
+        standing = await self._read_anew(row.id)
         refusal = gone(row.id) if standing is None else not_usable(standing, self._public_url)
         if not written:
             _log.warning("token.superseded", connection=row.id, app=row.app)
@@ -326,7 +331,7 @@ class Renewals:
         if standing is None or refusal is not None:
             return refusal or gone(row.id)
         _log.info("token.refreshed", connection=row.id, app=row.app, expires_at=standing.expires_at)
-        return await self._keep(standing, used=why is not Why.SWEPT)
+        return await self._kept(standing, why)
 
     async def _failed(self, row: ConnectionRow, fence: int, answer: TokenRefused, why: Why) -> Refusal:
         failures = row.failures + 1
@@ -342,15 +347,22 @@ class Renewals:
             row, fence, reason=answer.detail, retry_at=retry_at, failures=failures, status=status, alongside=told
         )
         _log.warning("token.refresh_failed", connection=row.id, app=row.app, error=answer.error, reason=answer.detail)
-        standing = await self._connections.get(row.id)
+        standing = await self._read_anew(row.id)
         if standing is not None and standing.status is not Status.DISCONNECTED:
-            await self._keep(standing, used=why is not Why.SWEPT)
+            await self._kept(standing, why)
             refusal = not_usable(standing, self._public_url)
             if refusal is not None:
                 return refusal
         return paused(row.id, answer.detail, retry_at, self._clock()) or Refusal(
             code="refresh_failed", detail=sentence(row.id, answer.detail)
         )
+
+    async def _read_anew(self, connection_id: str) -> ConnectionRow | None:
+        self._changed[connection_id].clear()  # what is heard of from here on may be newer than what is read
+        return await self._connections.get(connection_id)
+
+    async def _kept(self, row: ConnectionRow, why: Why) -> Live:
+        return await self._keep(row, changed=self._changed[row.id], used=why is not Why.SWEPT)
 
     def _tell(self, kind: str, row: ConnectionRow, **detail: object) -> tuple[Alongside, ...]:
         return self._chronicle.tell(kind, actor="gateway", app=row.app, connection=row.id, **detail)

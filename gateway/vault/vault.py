@@ -199,6 +199,7 @@ class Vault:
                     self._upkeep.wake()
             case "everything":
                 self._lives.forget_all()
+                self._renewals.wake_all()
             case _:
                 pass  # clients and secrets: nothing of them is kept here
 

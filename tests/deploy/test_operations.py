@@ -40,6 +40,12 @@ def test_every_gateway_command_in_it_exists():
     assert not [fault for line in used if (fault := wrong_use(line))]
 
 
+def test_a_store_whose_certificate_is_to_be_checked_says_by_what():
+    urls = re.findall(r"postgresql://[^\s'`]+verify-full[^\s'`]*", PAGE)
+    assert urls
+    assert all("&sslrootcert=/" in url for url in urls)
+
+
 def test_every_file_that_a_command_names_is_there():
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     named = {word for word in shlex.split(blocks, comments=True) if "deploy/" in word}

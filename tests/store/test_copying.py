@@ -29,6 +29,7 @@ from gateway.store import Store, copying, keyring_from_store
 from gateway.store.copying import copy_store
 from gateway.store.sealed import Sealed
 from gateway.store.tables import clients, connections, data_keys, metadata, requests, version
+from tests.postgres import Postgres
 from tests.store.samples import a_client, a_connection
 
 ROOT = Path(__file__).parents[2]
@@ -130,10 +131,22 @@ async def test_the_same_master_key_opens_what_was_sealed_and_numbers_go_on(sourc
 
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
-async def test_the_way_back_is_the_same(source: str, target: str, tmp_path: Path):
+async def test_the_way_back_is_the_same_and_no_transaction_stands_open_for_as_long_as_it_takes(
+    source: str, target: str, tmp_path: Path, postgresql: Postgres
+):
     await copy_store(source, target)
     back = f"sqlite:///{tmp_path}/back.db"
-    await copy_store(target, back)
+    idle: list[str] = []
+
+    def told(_done: int, _total: int) -> None:
+        # One that stood still would be ended after ten seconds, and the copy with it.
+        if not idle:
+            idle.append(
+                postgresql.psql("SELECT 'open: ' || count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'")
+            )
+
+    await copy_store(target, back, progress=told)
+    assert "open: 0" in idle[0]
     assert await rows_of(back) == await rows_of(source)
 
 
@@ -174,11 +187,12 @@ async def kill(child: Process) -> None:
 
 
 async def changed(url: str) -> None:
-    """Change the source between two runs: a row anew, one gone, one more."""
+    """Change the source between two runs: a row anew, one gone, one more that has what was unique to it."""
     async with await Store.open(url, migrate=False) as store, store.database.write() as connection:
         await connection.execute(update(connections).where(connections.c.id == "sealed-1").values(label="other"))
         await connection.execute(delete(clients).where(clients.c.name == a_value(clients.c.name, 2)))
-        await connection.execute(clients.insert().values(a_row(clients, 99)))
+        anew = a_row(clients, 99) | {"token_hash": a_value(clients.c.token_hash, 2)}
+        await connection.execute(clients.insert().values(anew))
 
 
 async def unchanged(_url: str) -> None: ...
@@ -240,10 +254,12 @@ async def test_a_store_that_is_in_use_is_not_copied(source: str, target: str):
 
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
-async def test_a_store_on_postgresql_that_is_in_use_is_not_copied_either(store: Store, store_url: str, tmp_path: Path):
-    await store.meta.put("gateway_id", b"ours")
-    with pytest.raises(StartError, match="in use by another process"):
-        await copy_store(store_url, f"sqlite:///{tmp_path}/target.db")
+@pytest.mark.parametrize("named", ["", "&application_name=here"])
+async def test_a_store_on_postgresql_that_is_in_use_is_not_copied_either(target: str, tmp_path: Path, named: str):
+    async with await Store.open(target + named, migrate=True) as store:
+        await store.meta.put("gateway_id", b"ours")
+        with pytest.raises(StartError, match="in use by another process"):
+            await copy_store(target + named, f"sqlite:///{tmp_path}/target.db")
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)

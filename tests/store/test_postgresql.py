@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from gateway.errors import StartError, StoreError
-from gateway.store import EventRow, Store, failures, schema
+from gateway.store import EventRow, Store, failures, postgresql, schema
 from gateway.store.changes import in_order
 from gateway.store.database import Database
 from gateway.store.requests import Requests
@@ -48,6 +48,47 @@ async def test_a_server_that_is_not_there_is_one_clear_line_without_the_password
     with pytest.raises(StartError, match="can't be reached") as caught:
         await Store.open("postgresql://user:s3cret@127.0.0.1:1/gateway", migrate=True)
     assert "s3cret" not in str(caught.value)
+
+
+class Mute:
+    """A connection, its holder and its driver in one: it answers to BEGIN when it may, and then never again."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_answer, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.driver_connection = self.sync_connection = self
+        self.is_closed = self.ended.is_set
+        self.terminate = self.ended.set
+
+    async def start(self) -> None: ...
+
+    async def invalidate(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def get_raw_connection(self) -> "Mute":
+        return self
+
+    async def execute(self, words: str) -> str:
+        self.asked.set()
+        await (self.may_answer if words.startswith("BEGIN") else self.ended).wait()
+        return words
+
+
+async def test_who_is_cancelled_at_begin_waits_for_no_server_that_then_falls_silent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(postgresql, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(postgresql, "LEAVE_SECONDS", 0.05)
+    mute: Any = Mute()
+    transaction = postgresql.ServerTransaction(mute, writes=False, patient=False)
+    beginning = asyncio.create_task(transaction.begin())
+    await mute.asked.wait()
+    beginning.cancel()
+    mute.may_answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await beginning
+    assert not mute.ended.is_set()
+    async with asyncio.timeout(5):
+        await transaction.end()
+    assert mute.ended.is_set()
 
 
 def test_a_missing_driver_says_what_to_install():

@@ -88,6 +88,7 @@ async def test_a_password_is_taken_from_where_libpq_takes_it(
         ("locked:{quoted}@127.0.0.1:{port}/missing", "does not exist"),
         ("locked:{password}@127.0.0.1:{port}/postgres", "Write / as %2F, @ as %40"),
         ("locked:{quoted}@127.0.0.1:{port}/postgres?sslmode=sometimes", "names and values behind the `?`"),
+        ("locked:{quoted}@127.0.0.1:{port}/postgres?sslmode=verify-full", "verify-full needs sslrootcert"),
         ("locked:{quoted}@127.0.0.1:{port}/postgres?sslmod=require", "doesn't know a parameter of its URL"),
         ("locked:{quoted}@127.0.0.1:{port}/postgres?sslmode=require", "can't be reached over TLS, which sslmode"),
         ("locked:{quoted}@127.0.0.1:{free}/postgres", "can't be reached"),

@@ -18,6 +18,7 @@ from gateway.policy.load import load
 from gateway.policy.model import Policy
 from gateway.store import Store
 from gateway.store.connections import Connections
+from gateway.store.rows import ConnectionRow
 from gateway.vault import Vault
 from tests.new_store import store_at
 
@@ -219,6 +220,21 @@ class Overtaken(Connections):
         if first is not None:
             await first()
         return await super().update(connection_id, **values)
+
+
+class Late(Connections):
+    """Connections whose row of a token behind `version` is handed on late: `then` is done once it was read."""
+
+    def __init__(self, store: Store, version: int, then: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(store.database)
+        self._version = version
+        self._then = then
+
+    async def get(self, connection_id: str) -> ConnectionRow | None:
+        row = await super().get(connection_id)
+        if row is not None and row.token_version > self._version:
+            await self._then()
+        return row
 
 
 async def events(vault: Vault, kind: str) -> list[dict[str, Any]]:

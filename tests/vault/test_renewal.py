@@ -16,6 +16,7 @@ from tests.vault.harness import (
     NOW,
     FakeProvider,
     House,
+    Late,
     as_json,
     authorization,
     down,
@@ -534,6 +535,22 @@ async def test_disconnecting_during_a_refresh_wins_and_the_late_token_is_revoked
     assert row.credentials is None
     await vault.close()
     assert {call["token"] for call in house.provider.revoked} == {"at-1-secret", "at-2-secret"}
+
+
+@pytest.mark.parametrize(("kind", "key"), [("connection", "c"), ("everything", "")])
+async def test_what_was_read_before_a_connection_was_ended_elsewhere_is_not_kept_after_it(
+    house: House, vault: Vault, kind: str, key: str
+) -> None:
+    live = await connected(vault)
+
+    async def end() -> None:
+        async with house.vault() as other:
+            await other.disconnect("c", actor="ann")
+        vault.forget(kind, key)
+
+    vault._renewals._connections = Late(vault._store, live.token_version, end)
+    await vault.after_401(live)
+    assert await vault.live("c") is None
 
 
 async def test_connecting_again_during_a_refresh_wins(house: House, vault: Vault) -> None:

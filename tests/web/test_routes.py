@@ -7,14 +7,18 @@ import asyncio
 import re
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
+import yaml
 
 from gateway.settings import Settings
 from gateway.web.callback import FRAGMENT_POLICY
 from gateway.web.headers import POLICY
 from gateway.web.render import SCRIPT_POLICY
 from tests.web.harness import ADMIN, Answer, Web, form_token, running
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 # What can be looked at, and what can't, for each route with a parameter.
 PLACES = {
@@ -113,6 +117,19 @@ def routes(web: Web) -> list[Route]:
         assert "{" not in canonical or canonical in PLACES, f"{canonical} has no place in this test"
         found += [Route(route.method, canonical, path) for path in PLACES.get(canonical, [canonical])]
     return found
+
+
+def is_passed_on(path: str, rule: dict[str, str]) -> bool:
+    """By the Ingress's `pathType`; Prefix goes by whole segments."""
+    return path == rule["path"] if rule["pathType"] == "Exact" else f"{path}/".startswith(f"{rule['path']}/")
+
+
+async def test_the_ingress_passes_on_every_route_but_those_of_whoever_runs_it(web: Web):
+    documents = yaml.safe_load_all((DEPLOY / "kubernetes" / "replicas.yaml").read_text())
+    (rule,) = next(one["spec"]["rules"] for one in documents if one["kind"] == "Ingress")
+    rules = rule["http"]["paths"]
+    kept = {route.canonical for route in routes(web) if not any(is_passed_on(route.canonical, one) for one in rules)}
+    assert kept == {"/healthz", "/readyz", "/metrics"}
 
 
 async def furnish(web: Web) -> str:
