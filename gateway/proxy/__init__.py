@@ -2,8 +2,8 @@
 
 Bytes come in at `caller` (one connection from a caller, or the inside of a tunnel), which cuts them into requests.
 `entrances` reads where a request wants to go and with which tag. An `exchange` takes it from there: who is calling, may
-they, where to, with what added, is it their turn; then `upstream` carries it, on a pooled connection, and the answer flows back through
-the exchange to the caller.
+they, where to, with what added, is it their turn; then `upstream` carries it, on a pooled connection, and the answer
+flows back through the exchange to the caller.
 
     server       listens, keeps count, sweeps deadlines
     caller       the caller's side: parses requests, answers, lets each wait its turn

@@ -43,9 +43,13 @@ Authorization = "Bearer {{{{ access_token }}}}"
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """A refresh token that was spent: the `number`-th of its account, by a replica (None: a person came), at a time."""
+    """A refresh token that was spent: the `number`-th of its account, by a replica, at a time.
+
+    `took`: seconds that its request had been here by then, and that its answer was here from then on.
+    """
 
     at: float
+    took: float = 0.0
     owner: str
     number: int
     replica: int
@@ -91,9 +95,9 @@ class Provider:
         form = {name: str(value) for name, value in (await request.post()).items()}
         if self.failing:
             return web.json_response({"error": "temporarily_unavailable"}, status=503)
-        if self.delay:
-            await asyncio.sleep(self.delay / 2)
-        replica, now = self._who_asks(request), time.monotonic()
+        replica, half = self._who_asks(request), self.delay / 2
+        await asyncio.sleep(half)
+        now = time.monotonic()
         if form["grant_type"] == "password":
             owner = form["username"]
             account = self.accounts.setdefault(owner, Account())
@@ -104,14 +108,13 @@ class Provider:
             account = self.accounts[owner]
             if int(number) != account.newest or account.revoked_at:
                 return self._refused(account, owner, int(number), replica)
-            spent = Rotation(at=now, owner=owner, number=int(number), replica=replica)
+            spent = Rotation(at=now, took=half, owner=owner, number=int(number), replica=replica)
             account.spent[int(number)] = spent
             self.rotations.append(spent)
         account.newest += 1
         account.expires[account.newest] = now + self.life
         account.expires.pop(account.newest - 3, None)
-        if self.delay:
-            await asyncio.sleep(self.delay / 2)
+        await asyncio.sleep(half)
         tokens = {
             "access_token": f"at-{owner}-{account.newest}",
             "refresh_token": f"rt-{owner}-{account.newest}",

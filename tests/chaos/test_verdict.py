@@ -72,8 +72,8 @@ def test_a_connection_without_an_answer_at_the_end_is_a_finding() -> None:
     assert judge(Tally(), (), (), (), unanswered=["u1"]).findings == ("u1 has no answer at the end",)
 
 
-def reused(at: float, *, spent_at: float, by: int) -> Reuse:
-    spent = Rotation(at=spent_at, owner="u1", number=3, replica=by)
+def reused(at: float, *, spent_at: float, by: int, took: float = 0.0) -> Reuse:
+    spent = Rotation(at=spent_at, took=took, owner="u1", number=3, replica=by)
     return Reuse(at=at, owner="u1", number=3, replica=2, spent=spent)
 
 
@@ -82,6 +82,8 @@ def reused(at: float, *, spent_at: float, by: int) -> Reuse:
     [
         pytest.param(reused(140.0, spent_at=99.9, by=0), KILLED, True, id="killed with the answer in hand"),
         pytest.param(reused(140.0, spent_at=98.0, by=0), KILLED, False, id="killed long after it was written"),
+        pytest.param(reused(140.0, spent_at=96.0, by=0, took=5.0), KILLED, True, id="killed while a slow answer came"),
+        pytest.param(reused(140.0, spent_at=92.0, by=0, took=5.0), KILLED, False, id="killed long after a slow answer"),
         pytest.param(reused(140.0, spent_at=99.9, by=1), KILLED, False, id="another was killed"),
         pytest.param(reused(90.0, spent_at=89.9, by=0), KILLED, False, id="it came twice before that"),
         pytest.param(reused(136.0, spent_at=101.0, by=1), CUT, True, id="cut off for longer than its lease"),
@@ -101,3 +103,6 @@ def test_a_token_that_came_twice_is_our_fault_unless_its_answer_was_lost(
 def test_everyones_trouble_is_each_ones() -> None:
     everyones = Trouble(kind="provider silent", began=100.0, ended=110.0, replica=EVERYONE)
     assert judge(Tally(), (everyones,), (reused(140.0, spent_at=101.0, by=1),), ()).holds
+    held = reused(140.0, spent_at=116.0, by=1, took=6.0)  # its request stood in the silent line, and was answered late
+    assert judge(Tally(), (everyones,), (held,), ()).holds
+    assert not judge(Tally(), (everyones,), (reused(140.0, spent_at=116.0, by=1, took=5.0),), ()).holds

@@ -128,7 +128,7 @@ def excuse(reuse: Reuse, troubles: Sequence[Trouble], pace: float = 1.0) -> str:
     for one in troubles:
         if one.began > reuse.at or one.replica not in (spent.replica, EVERYONE):
             continue
-        meets = one.began <= spent.at + CALL_SECONDS / pace and one.ended + SLACK >= spent.at
+        meets = one.began <= spent.at + CALL_SECONDS / pace and one.ended + SLACK >= spent.at - spent.took
         for_long = one.ended - max(one.began, spent.at) > (LEASE_SECONDS - CALL_SECONDS) / pace
         match one.kind:
             case "killed":
@@ -145,7 +145,7 @@ def excuse(reuse: Reuse, troubles: Sequence[Trouble], pace: float = 1.0) -> str:
 
 def _writing(spent: Rotation, troubles: Iterable[Trouble]) -> float:
     """Return for how long after the provider's answer it may not be written yet: a second, or while that can't be."""
-    until = spent.at + 1.0
+    until = spent.at + spent.took + 1.0
     for one in troubles:
         is_its_own = one.replica in (spent.replica, EVERYONE) and one.kind.startswith(("database", "provider"))
         if is_its_own and one.began <= until and one.ended >= spent.at:
