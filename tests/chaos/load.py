@@ -103,7 +103,7 @@ class Caller:
     async def _exchange(self, connection: str, replica: Replica) -> tuple[str, str]:
         idle = self._idle[replica.number]
         while idle and (idle[-1][0].at_eof() or idle[-1][0].exception() or idle[-1][1].is_closing()):
-            idle.pop()[1].transport.abort()  # its replica has died since
+            idle.pop()[1].close()  # its replica has died since
         reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", replica.proxy)
         is_good = False
         try:

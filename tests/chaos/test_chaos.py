@@ -21,6 +21,6 @@ async def test_whatever_happens_to_replicas_no_token_is_lost_and_every_answer_is
     outcome = await run(tmp_path, PLAN, in_short)
     assert outcome.verdict.findings == ()
     assert outcome.starts == (2, 1, 1)
-    assert outcome.rotations > 15
+    assert outcome.rotations > 5
     assert outcome.tally.requests > 200
     assert sum(outcome.tally.answered.values()) > outcome.tally.requests * 0.4
