@@ -51,6 +51,12 @@ async def test_a_change_of_another_is_heard_when_it_is_committed(
         await asyncio.wait_for(heard, 5)
 
 
+async def hung_up(other: Store) -> bool:
+    """Whether there was a listener to hang up on; each look is a transaction, for it keeps what it saw at first."""
+    async with other.database.write() as connection:
+        return bool((await connection.execute(HANG_UP)).scalars().all())
+
+
 async def test_a_listener_that_was_hung_up_on_comes_back_and_what_happened_meanwhile_is_told(
     store: Store, store_url: str, monkeypatch: pytest.MonkeyPatch
 ):
@@ -60,8 +66,8 @@ async def test_a_listener_that_was_hung_up_on_comes_back_and_what_happened_meanw
         await other.clients.insert(a_client("a"))
         await heard.until(lambda said: ("client", "a") in said)
         for name in "bc":
-            async with asyncio.timeout(10), other.database.write() as connection:
-                while not (await connection.execute(HANG_UP)).scalars().all():
+            async with asyncio.timeout(10):
+                while not await hung_up(other):
                     pass  # it isn't there yet
             await other.clients.insert(a_client(name))
             await heard.until(lambda said, name=name: ("client", name) in said)
