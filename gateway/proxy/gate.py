@@ -12,9 +12,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from gateway.errors import GatewayError
 from gateway.policy.limits import Quota
-from gateway.proxy.ledger import PATIENCE, Desk, Ledger
+from gateway.proxy.ledger import Desk, Ledger
 from gateway.store.limits import Ask
 from gateway.store.turns import Turns, reserve
 
@@ -329,22 +328,10 @@ class Gate:
         self._desk.ask(self._reserve_there(ledger, self._quota, self._batch))
 
     async def _reserve_there(self, ledger: Ledger, quota: Quota, count: int) -> None:
+        ask = Ask(key=self.key, turns=count, interval=quota.interval, burst=quota.at_once, ahead=self._ahead)
         try:
-            async with asyncio.timeout(PATIENCE):
-                reserved = await ledger.reserve(
-                    Ask(
-                        key=self.key,
-                        turns=count,
-                        interval=quota.interval,
-                        burst=quota.at_once,
-                        ahead=self._ahead,
-                    )
-                )
-        except (GatewayError, TimeoutError) as error:
-            self._desk.lost(error)
-        else:
-            self._desk.found()
-            if quota is self._quota:
+            reserved = await self._desk.answer(ledger.reserve(ask))
+            if reserved is not None and quota is self._quota:
                 now = self._timer.time()
                 self.paused_until = max(self.paused_until, now + reserved.paused)
                 self._got(reserved.turns, now)
@@ -380,22 +367,19 @@ class Gate:
 
     async def _share_there(self, ledger: Ledger, quota: Quota) -> None:
         wanted, in_use = self.in_use + self._count, self.in_use
+        share = ledger.share(
+            self.key,
+            in_use=in_use,
+            wanted=min(wanted, self._limit),
+            spare=self._spare if wanted else 0,
+            limit=self._limit,
+        )
         try:
-            async with asyncio.timeout(PATIENCE):
-                held = await ledger.share(
-                    self.key,
-                    in_use=in_use,
-                    wanted=min(wanted, self._limit),
-                    spare=self._spare if wanted else 0,
-                    limit=self._limit,
-                )
-        except (GatewayError, TimeoutError) as error:
-            self._desk.lost(error)
-        else:
-            self._desk.found()
-            self._is_written = bool(held or in_use or wanted)
-            if quota is self._quota:
-                self._slots = held
+            held = await self._desk.answer(share)
+            if held is not None:
+                self._is_written = bool(held or in_use or wanted)
+                if quota is self._quota:
+                    self._slots = held
         finally:
             self._is_sharing = False
         now = self._timer.time()
@@ -405,13 +389,9 @@ class Gate:
 
     async def _learn(self, ledger: Ledger) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
-                seconds = await ledger.paused(self.key)
-        except (GatewayError, TimeoutError) as error:
-            self._desk.lost(error)
-        else:
-            self._desk.found()
-            self.paused_until = max(self.paused_until, self._timer.time() + seconds)
+            seconds = await self._desk.answer(ledger.paused(self.key))
+            if seconds is not None:
+                self.paused_until = max(self.paused_until, self._timer.time() + seconds)
         finally:
             self._is_learning, self._is_known = False, True
         self._look(self._timer.time())

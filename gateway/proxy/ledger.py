@@ -5,7 +5,7 @@ A store that is away stops nothing: each process goes on by its own counting, an
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -20,6 +20,7 @@ _AT_ONCE = 100
 """Asks in one transaction: it holds as many rows until it ends."""
 RENEW_EVERY = 5.0
 """Seconds: two renewals of a lease may fail."""
+Answer = TypeVar("Answer")
 _log = structlog.get_logger("gateway.proxy")
 
 
@@ -160,6 +161,17 @@ class Desk:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
+    async def answer(self, question: Coroutine[Any, Any, Answer]) -> Answer | None:
+        """Return what the store says; None where it says nothing in time. Either is taken note of."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                answer = await question
+        except (GatewayError, TimeoutError) as error:
+            self.lost(error)
+            return None
+        self._found()
+        return answer
+
     def lost(self, error: Exception) -> None:
         """Take note that there was no answer."""
         self._alone_until = self.timer.time() + _ASK_AGAIN
@@ -169,14 +181,13 @@ class Desk:
             hint = "Until it is back, each process counts [limits] alone: together they may send more."
             _log.warning("limits.alone", detail=detail, hint=hint)
 
-    def found(self) -> None:
-        """Take note that there was one."""
-        if self._is_away:
-            self._is_away = False
-            self._back()
-            _log.info("limits.together")
-
     def close(self) -> None:
         """Ask nothing any more."""
         for task in self._asking:
             task.cancel()
+
+    def _found(self) -> None:
+        if self._is_away:
+            self._is_away = False
+            self._back()
+            _log.info("limits.together")
