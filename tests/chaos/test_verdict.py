@@ -103,6 +103,19 @@ def test_a_token_that_came_twice_is_our_fault_unless_its_answer_was_lost(
 def test_everyones_trouble_is_each_ones() -> None:
     everyones = Trouble(kind="provider silent", began=100.0, ended=110.0, replica=EVERYONE)
     assert judge(Tally(), (everyones,), (reused(140.0, spent_at=101.0, by=1),), ()).holds
-    held = reused(140.0, spent_at=116.0, by=1, took=6.0)  # its request stood in the silent line, and was answered late
-    assert judge(Tally(), (everyones,), (held,), ()).holds
-    assert not judge(Tally(), (everyones,), (reused(140.0, spent_at=116.0, by=1, took=5.0),), ()).holds
+
+
+@pytest.mark.parametrize(
+    ("spent_at", "took", "is_excused"),
+    [
+        pytest.param(116.0, 6.0, True, id="it stood in the silent line, and was answered after 22 s"),
+        pytest.param(114.0, 4.0, False, id="it stood there, and was answered after 18 s"),
+        pytest.param(118.0, 5.0, False, id="it came when the line was whole again"),
+    ],
+)
+def test_a_request_that_was_held_up_is_answered_too_late_only_where_that_took_longer_than_a_call(
+    spent_at: float, took: float, *, is_excused: bool
+) -> None:
+    silent = Trouble(kind="provider silent", began=100.0, ended=110.0, replica=1)
+    reuse = reused(140.0, spent_at=spent_at, by=1, took=took)
+    assert judge(Tally(), (silent,), (reuse,), ()).holds is is_excused

@@ -128,7 +128,9 @@ def excuse(reuse: Reuse, troubles: Sequence[Trouble], pace: float = 1.0) -> str:
     for one in troubles:
         if one.began > reuse.at or one.replica not in (spent.replica, EVERYONE):
             continue
-        meets = one.began <= spent.at + CALL_SECONDS / pace and one.ended + SLACK >= spent.at - spent.took
+        meets = one.began <= spent.at + CALL_SECONDS / pace and one.ended + SLACK >= spent.at
+        held = one.began <= spent.at - spent.took <= one.ended + SLACK  # its request stood in the line until the end
+        too_late = held and spent.at + spent.took + SLACK >= one.began + CALL_SECONDS / pace
         for_long = one.ended - max(one.began, spent.at) > (LEASE_SECONDS - CALL_SECONDS) / pace
         match one.kind:
             case "killed":
@@ -137,6 +139,8 @@ def excuse(reuse: Reuse, troubles: Sequence[Trouble], pace: float = 1.0) -> str:
             case "provider cut off" | "provider silent":
                 if meets:
                     return "its answer was lost on the way"
+                if too_late:
+                    return "its request was held up, and the answer came after the call's time"
             case "database cut off" | "database silent":
                 if meets and for_long and one.replica != EVERYONE:
                     return "its process was cut off from the database for longer than its lease"
