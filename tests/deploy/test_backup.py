@@ -18,7 +18,8 @@ import pytest
 from gateway.app.serving import running
 from gateway.errors import StartError
 from tests.deploy.calling import OPENED, call, connected, settings_in
-from tests.deploy.conftest import PostgreSQL, Service
+from tests.deploy.conftest import Service
+from tests.postgres import Postgres
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 
@@ -81,7 +82,7 @@ async def test_without_the_key_the_copy_is_worth_nothing_and_says_so(tmp_path: P
 
 
 async def test_a_postgresql_store_is_dumped_while_it_is_written_and_opens_elsewhere(
-    tmp_path: Path, service: Service, postgresql: PostgreSQL
+    tmp_path: Path, service: Service, postgresql: Postgres
 ):
     old, new, kept = tmp_path / "old", tmp_path / "new", tmp_path / "kept"
     kept.mkdir()
@@ -109,11 +110,11 @@ async def test_a_postgresql_store_is_dumped_while_it_is_written_and_opens_elsewh
 
 
 async def test_a_database_s_password_may_stand_in_a_file_of_its_own(
-    tmp_path: Path, service: Service, postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, service: Service, postgresql: Postgres, monkeypatch: pytest.MonkeyPatch
 ):
     """A .pgpass as libpq has it, and the compose file: then no URL has the password."""
     path = f"{postgresql.programs}:{os.environ['PATH']}"
-    rules = postgresql.data / "pg_hba.conf"
+    rules = postgresql.directory / "pg_hba.conf"
     rules.write_text(f"local all locked scram-sha-256\n{rules.read_text()}")
     for statement in (
         "CREATE ROLE locked LOGIN PASSWORD 'sesame'",
