@@ -8,21 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from tests.keyed import POLICY
 from tests.postgres import Postgres, postgres
-
-POLICY = """
-name = "Keyed"
-base_url = "http://127.0.0.1:{port}/v1"
-[allow]
-urls = ["http://127.0.0.1:{port}"]
-[[fields]]
-name = "api_key"
-secret = true
-[auth]
-grant = "api_key"
-[inject.headers]
-Authorization = "Bearer {{{{ api_key }}}}"
-"""
 
 
 @dataclass

@@ -23,21 +23,10 @@ from gateway.store import Store, listening, postgresql
 from gateway.store.changes import in_order
 from gateway.store.rows import RevocationRow
 from gateway.vault.sweep import Sweep
+from tests.keyed import POLICY
 from tests.postgres import Postgres
 from tests.store.samples import a_client
 
-POLICY = """
-name = "Keyed"
-[allow]
-urls = ["http://127.0.0.1:{port}"]
-[[fields]]
-name = "api_key"
-secret = true
-[auth]
-grant = "api_key"
-[inject.headers]
-Authorization = "Bearer {{{{ api_key }}}}"
-"""
 TOKEN = "t" * 40
 BESIDE = ("store.away", "requests.not_stored", "tallies.not_stored", "upkeep.delayed")
 BOUND = 4.0  # seconds; with the times of `_hasty`
