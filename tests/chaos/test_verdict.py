@@ -83,6 +83,8 @@ def reused(at: float, *, spent_at: float, by: int, took: float = 0.0) -> Reuse:
         pytest.param(reused(140.0, spent_at=99.9, by=0), KILLED, True, id="killed with the answer in hand"),
         pytest.param(reused(140.0, spent_at=98.0, by=0), KILLED, False, id="killed long after it was written"),
         pytest.param(reused(140.0, spent_at=96.0, by=0, took=5.0), KILLED, True, id="killed while a slow answer came"),
+        pytest.param(reused(140.0, spent_at=101.0, by=0, took=5.0), KILLED, True, id="killed, and then it was spent"),
+        pytest.param(reused(140.0, spent_at=106.0, by=0, took=5.0), KILLED, False, id="asked for by the next process"),
         pytest.param(reused(140.0, spent_at=92.0, by=0, took=5.0), KILLED, False, id="killed long after a slow answer"),
         pytest.param(reused(140.0, spent_at=99.9, by=1), KILLED, False, id="another was killed"),
         pytest.param(reused(90.0, spent_at=89.9, by=0), KILLED, False, id="it came twice before that"),

@@ -125,16 +125,17 @@ def judge(
 def excuse(reuse: Reuse, troubles: Sequence[Trouble], pace: float = 1.0) -> str:
     """Return what kept the answer of a spent token from being written down; nothing: it is our fault."""
     spent = reuse.spent
+    came = spent.at - spent.took
     for one in troubles:
         if one.began > reuse.at or one.replica not in (spent.replica, EVERYONE):
             continue
         meets = one.began <= spent.at + CALL_SECONDS / pace and one.ended + SLACK >= spent.at
-        held = one.began <= spent.at - spent.took <= one.ended + SLACK  # its request stood in the line until the end
+        held = one.began <= came <= one.ended + SLACK  # its request stood in the line until the end
         too_late = held and spent.at + spent.took + SLACK >= one.began + CALL_SECONDS / pace
         for_long = one.ended - max(one.began, spent.at) > (LEASE_SECONDS - CALL_SECONDS) / pace
         match one.kind:
             case "killed":
-                if 0 <= one.began - spent.at + SLACK <= SLACK + _writing(spent, troubles):
+                if came - SLACK <= one.began <= spent.at + _writing(spent, troubles):
                     return "its process was killed before it was written down"
             case "provider cut off" | "provider silent":
                 if meets:
