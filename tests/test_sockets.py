@@ -72,6 +72,23 @@ def test_a_parked_socket_keeps_its_port_and_is_sent_nothing_until_it_listens_aga
         somebody.bind(("127.0.0.1", port))
 
 
+@linux
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_what_was_parked_more_than_once_is_as_good_as_before(keep: ExitStack, times: int) -> None:
+    """As by a worker that fails several times before it serves."""
+    (one,) = opened(keep)
+    one.listen()
+    for _ in range(times):
+        park([one])
+    one.listen()
+    caller = keep.enter_context(socket.create_connection(one.getsockname(), 5))
+    taken = keep.enter_context(one.accept()[0])
+    caller.sendall(b"a request")
+    assert taken.recv(100) == b"a request"
+    taken.sendall(b"an answer")
+    assert caller.recv(100) == b"an answer"
+
+
 def test_each_worker_has_sockets_of_its_own_and_shares_where_there_are_too_few(keep: ExitStack) -> None:
     four, single = opened(keep, sharing=4), opened(keep)
     assert dealt(four, 4) == [[one] for one in four]

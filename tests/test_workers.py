@@ -115,7 +115,8 @@ def where_a_worker_cannot_start_the_others_get_all_and_where_none_can_nobody_wai
     (data / "away.db").rename(data / "gateway.db")
     until(lambda: count(server, "worker.serves") == 3)
     with ExitStack() as stack:
-        assert [one.recv(12) for one in asking(server, stack, times=8)] == [REFUSED] * 8
+        answers = [one.recv(12) for one in asking(server, stack, times=8)]
+        assert answers == [REFUSED] * 8, server.err.read_text()
 
 
 def who_is_told_once_by_everybody_drains_and_who_is_told_twice_ends_at_once(server: Server) -> None:
@@ -148,12 +149,14 @@ def connects(server: Server) -> bool:
 
 # One worker, played by a shell.
 
+SAYS_READY = "says_ready() { echo opened; read listen; echo ready; }"
+
 
 def worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, hands: list[list[socket.socket]] | None = None
 ) -> Worker:
     program = tmp_path / "worker"
-    program.write_text(f"#!/bin/sh\nread settings; read key\n{script}\n")
+    program.write_text(f"#!/bin/sh\nread settings; read key\n{SAYS_READY}\n{script}\n")
     program.chmod(0o700)
     monkeypatch.setattr(module.sys, "executable", str(program))
     return Worker(0, hands or [[]], Settings(timeouts={"shutdown": "10ms"}), Metrics(), bytes(32))
@@ -164,7 +167,7 @@ async def test_a_worker_that_says_nothing_any_more_is_killed_and_another_is_star
 ) -> None:
     monkeypatch.setattr(module, "SILENCE", 0.1)
     again = tmp_path / "again"
-    script = f"echo ready\n[ -e {again} ] || {{ touch {again}; exec sleep 1000; }}\nwhile :; do echo; sleep 0.02; done"
+    script = f"says_ready\n[ -e {again} ] || {{ touch {again}; exec sleep 1000; }}\nwhile :; do echo; sleep 0.02; done"
     one = worker(tmp_path, monkeypatch, script)
     await one.start()
     keeping = asyncio.create_task(one.keep())
@@ -184,10 +187,10 @@ async def test_who_would_wait_long_for_a_worker_is_not_left_to_it(
     """Its socket is not listened on while its start takes long, and is when it serves."""
     monkeypatch.setattr(module, "WAITING_MOST", 0.1)
     again, go_on = tmp_path / "again", tmp_path / "go on"
-    first = f"[ -e '{again}' ] || {{ touch '{again}'; echo ready; exit; }}"
-    second = f"until [ -e '{go_on}' ]; do sleep 0.02; done; echo ready; while :; do echo; sleep 0.02; done"
+    first = f"[ -e '{again}' ] || {{ touch '{again}'; says_ready; exit; }}"
+    second = f"until [ -e '{go_on}' ]; do sleep 0.02; done; says_ready; while :; do echo; sleep 0.02; done"
     ours, other = bound(Listen("127.0.0.1", 0), sharing=2)
-    ours.listen()  # which the worker would do
+    ours.listen()
 
     def answers() -> bool:
         try:
@@ -212,6 +215,36 @@ async def test_who_would_wait_long_for_a_worker_is_not_left_to_it(
         await one.stop()
 
 
+async def test_a_socket_is_not_taken_away_from_a_worker_that_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long its start took: it would close with the socket whatever it has accepted, and be deaf."""
+    monkeypatch.setattr(module, "WAITING_MOST", 0.2)
+    again, listens, go_on = tmp_path / "again", tmp_path / "listens", tmp_path / "go on"
+    first = f"[ -e '{again}' ] || {{ touch '{again}'; says_ready; exit; }}"
+    second = f"echo opened; read listen; touch '{listens}'; until [ -e '{go_on}' ]; do sleep 0.02; done; echo ready"
+    ours, other = bound(Listen("127.0.0.1", 0), sharing=2)
+    one = worker(tmp_path, monkeypatch, f"{first}\n{second}\nexec sleep 1000", [[ours], [other]])
+    with ours, other:
+        await one.start()
+        keeping = asyncio.create_task(one.keep())
+        async with asyncio.timeout(10):
+            while not listens.exists():  # noqa: ASYNC110 - another process makes it
+                await asyncio.sleep(0.01)
+        with socket.create_connection(ours.getsockname(), 5) as waiting:
+            await asyncio.sleep(0.5)  # by when it would have been reset
+            assert not select.select([waiting], (), (), 0)[0]
+            go_on.touch()
+            async with asyncio.timeout(10):
+                while not one.serves:  # noqa: ASYNC110 - it has no event for that
+                    await asyncio.sleep(0.01)
+            assert not select.select([waiting], (), (), 0)[0]
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        one.signal(signal.SIGKILL)
+        await one.stop()
+
+
 async def test_a_worker_that_ends_slowly_is_waited_for_while_it_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,8 +253,8 @@ async def test_a_worker_that_ends_slowly_is_waited_for_while_it_lives(
     ending = f"for i in 1 2 3 4 5 6 7 8 9; do echo; sleep 0.25; done; touch {done}; exit 0"
     alive = "while :; do echo; sleep 0.02; done"
     for script, silence, written in (
-        (f"trap '{ending}' TERM; echo ready; {alive}", 1.0, True),
-        ("trap '' TERM; echo ready; exec sleep 1000", 0.1, False),
+        (f"trap '{ending}' TERM; says_ready; {alive}", 1.0, True),
+        ("trap '' TERM; says_ready; exec sleep 1000", 0.1, False),
     ):
         monkeypatch.setattr(module, "SILENCE", silence)
         one = worker(tmp_path, monkeypatch, script)
@@ -253,7 +286,7 @@ async def test_where_one_cannot_start_the_others_are_ended_and_that_is_what_is_t
 
 async def test_sockets_that_a_successor_has_too_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be to get the better of workers that die: what they no longer listen on, nobody would."""
-    script = f"mkdir '{tmp_path}/first' && echo ready; exit"
+    script = f"mkdir '{tmp_path}/first' && says_ready; exit"
     ours, other = bound(Listen("127.0.0.1", 0), sharing=2)
     one = worker(tmp_path, monkeypatch, script, [[ours], [other]])
     with ours, other:

@@ -143,10 +143,15 @@ def copies(sockets: Iterable[socket.socket]) -> list[socket.socket]:
 
 
 def park(sockets: Iterable[socket.socket]) -> None:
-    """Listen no more on these, for now: they keep their port, and are sent nothing. Whoever waits in them is reset."""
+    """Listen no more on these, for now: they keep their port, and are sent nothing. Whoever waits in them is reset.
+
+    One that listens no more is left alone. A second shutdown(2) would stay with it: Linux hands it on to each
+    connection that it accepts later, which is at its end when it begins.
+    """
     for one in sockets:
-        with suppress(OSError):  # it listens no more; or this is no Linux, where it only goes on waiting
-            one.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # this is no Linux, where it only goes on waiting
+            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def place_of(sockets: Sequence[socket.socket], wanted: Listen) -> Listen:

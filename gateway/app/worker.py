@@ -18,7 +18,7 @@ from gateway.app.serving import background, proxy_listener
 from gateway.app.signals import heeding, read_again
 from gateway.app.sockets import bound, by_number
 from gateway.app.tasks import tasks
-from gateway.app.workers import ALIVE, READY
+from gateway.app.workers import ALIVE, OPENED, READY
 from gateway.errors import GatewayError
 from gateway.log import configure_log
 from gateway.metrics import Metrics
@@ -46,19 +46,20 @@ def main() -> int:
 
 async def work(settings: Settings, master: bytes, sockets: Sequence[socket.socket]) -> None:
     """Serve until told to stop, or until the parent is gone."""
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _heard, stop)
+    listen, stop = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _heard, listen, stop)
     async with AsyncExitStack() as telling, open_gateway(settings, create=False, master=master) as gateway:
         # A second SIGTERM is none to end at once: a service manager may send one to all processes, as the parent does.
         handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: lambda: read_again(gateway)}
         # To the very end, while the last requests and the last refresh come to theirs: else it would seem to hang.
         await telling.enter_async_context(heeding(handlers))
+        _say(OPENED)
+        await listen.wait()
         async with background(gateway), proxy_listener(gateway, sockets):
             own = settings.proxy.listen, settings.web.listen
             gateway.own_listeners.update((listen.host, listen.port) for listen in own)
             settle()
-            sys.stdout.buffer.write(READY)
-            sys.stdout.buffer.flush()
+            _say(READY)
             await telling.enter_async_context(tasks(send_counts(gateway.metrics)))
             await stop.wait()
 
@@ -78,12 +79,18 @@ async def send_counts(metrics: Metrics) -> None:
         await asyncio.sleep(SEND_SECONDS)
 
 
-def _heard(stop: asyncio.Event) -> None:
-    """Stop when standard input ends: only the parent's end ends it."""
+def _say(word: bytes) -> None:
+    sys.stdout.buffer.write(word)
+    sys.stdout.buffer.flush()
+
+
+def _heard(listen: asyncio.Event, stop: asyncio.Event) -> None:
+    """Listen when the parent says so, its one word; stop when standard input ends: only the parent's end ends it."""
     with suppress(BlockingIOError):
         if not os.read(sys.stdin.fileno(), 1024):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
             stop.set()
+        listen.set()
 
 
 if __name__ == "__main__":

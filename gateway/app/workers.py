@@ -28,12 +28,17 @@ from gateway.metrics import Metrics
 from gateway.proxy.server import BACKLOG
 from gateway.settings import PREFIX, Settings
 
-READY, ALIVE = b"ready\n", b"\n"
+OPENED, READY, ALIVE = b"opened\n", b"ready\n", b"\n"
+"""What a worker says: that it would listen now, for which it waits to be told; that it serves; that it lives."""
+LISTEN = b"listen\n"
 START_SECONDS = 30.0
 PAUSE_FIRST, PAUSE_MOST = 0.2, 10.0
 """Seconds before a worker is started again whose predecessor failed soon, too; one that lived longer begins anew."""
 WAITING_MOST = 5.0
-"""Seconds that new connections wait for a worker that is started again; then the others get them."""
+"""Seconds that new connections wait for a worker that is started again; then the others get them.
+
+Not once it listens: a socket that is parked under it would be closed with all that it has accepted.
+"""
 SILENCE = 15.0
 """Seconds without a word, twice in a row, of a worker that hangs: not once, for the parent may have been held up."""
 COUNTS_LONGEST = 4 * 1024 * 1024
@@ -116,6 +121,7 @@ class Worker:
         self._master = master
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._parking: asyncio.TimerHandle | None = None
         self.serves = False
         self.is_lent = False
         """Whether a successor has its sockets too: what is parked here would be deaf there."""
@@ -144,11 +150,14 @@ class Worker:
         with suppress(ConnectionError):
             process.stdin.write(b"%s\n%s\n" % (self._settings.model_dump_json().encode(), self._master.hex().encode()))
             await process.stdin.drain()
-        said = b""
+        serves = False
         with suppress(TimeoutError):
             async with asyncio.timeout(START_SECONDS):
-                said = await process.stdout.readline()
-        if said != READY:
+                if await process.stdout.readline() == OPENED:
+                    self._unpark()
+                    process.stdin.write(LISTEN)
+                    serves = await process.stdout.readline() == READY
+        if not serves:
             self.signal(signal.SIGKILL)
             raise StartError(Refusal(code="internal", detail=f"Worker {self._number} could not start."))
         self.serves = True
@@ -167,23 +176,23 @@ class Worker:
             if pause:
                 self._park()
                 await asyncio.sleep(pause)
+            self._parking = loop.call_later(WAITING_MOST, self._park)
             with suppress(StartError):
-                await self._start_again()
+                await self.start()
                 log.info("worker.serves", worker=self._number)
-
-    async def _start_again(self) -> None:
-        """Start it. Where that takes long its sockets listen no more, until it serves."""
-        parking = asyncio.get_running_loop().call_later(WAITING_MOST, self._park)
-        try:
-            await self.start()
-        finally:
-            parking.cancel()
-        for one in self._own:
-            one.listen(BACKLOG)  # as it does already, unless they were parked just then
+            self._parking.cancel()
 
     def _park(self) -> None:
+        """Listen no more, until a worker is there that would."""
         if not self.is_lent:
             park(self._own)
+
+    def _unpark(self) -> None:
+        """Listen, if not all the while, and don't park from here on."""
+        if self._parking is not None:
+            self._parking.cancel()
+        for one in self._own:
+            one.listen(BACKLOG)
 
     async def _until_it_ends(self) -> int:
         """Hear what it has counted; return its status once it has ended, by itself or because it hung."""
