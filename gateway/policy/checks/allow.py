@@ -11,6 +11,7 @@ from gateway.policy.match import NEVER
 from gateway.policy.model import Allow
 from gateway.policy.structure import HOLE
 from gateway.policy.suffix import is_public_suffix
+from gateway.policy.url import Spot
 
 _METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
@@ -43,25 +44,41 @@ def _entries(draft: Draft, allow: Allow) -> Iterator[Fault]:
                 yield at, str(error)
                 continue
             yield from urls.host_fields(draft, entry.url, at)
-            if key == "urls" and (fault := suffix_fault(entry)):
+            if key == "urls" and (fault := suffix_fault(entry) or _tail_fault(draft, entry)):
                 yield at, fault
 
 
 def suffix_fault(entry: EntryTemplate) -> str | None:
     """Say why an entry covers what anyone can register, or None: credentials don't go to whoever registers a name."""
     host = entry.url.sample.host
-    if _ADDRESS.fullmatch(host):
+    if _ADDRESS.fullmatch(host) or not {Spot.HOST, Spot.URL}.isdisjoint(entry.url.spots.values()):
         return None
     covers_below = entry.wildcard or not entry.scheme_written
     if covers_below and is_public_suffix(host):
         advice = "write a host below it, or one whole origin with its scheme, as in https://localhost:8443"
         return f"{host!r} is a public suffix, under which anyone can have a host; {advice}"
     labels = host.split(".")
-    values = [number for number, label in enumerate(labels) if label in entry.url.stand_ins]
-    if values and (
-        values[-1] == len(labels) - 1 or is_public_suffix(".".join(labels[values[-1] + 1 :]), icann_only=True)
-    ):
+    values = [number for number, label in enumerate(labels) if any(one in label for one in entry.url.stand_ins)]
+    if Spot.TAIL in entry.url.spots.values():
+        return None
+    if values and is_public_suffix(".".join(labels[values[-1] + 1 :]), icann_only=True):
         return "has a field where the site's own name is, so who fills it in could choose any site; write the name out"
+    return None
+
+
+def _tail_fault(draft: Draft, entry: EntryTemplate) -> str | None:
+    """Say which choice would make a public suffix of the host."""
+    for name, spot in entry.url.spots.items():
+        field = draft.by_name.get(name)
+        if spot is not Spot.TAIL or field is None:
+            continue
+        labels = entry.url.sample.host.split(".")[:-1]
+        typed = [number for number, label in enumerate(labels) if any(one in label for one in entry.url.stand_ins)]
+        written = labels[typed[-1] + 1 if typed else 0 :]
+        for choice in field.choices or ():
+            host = ".".join([*written, choice]).lower()
+            if is_public_suffix(host, icann_only=entry.scheme_written and not entry.wildcard):
+                return f"is {host!r} with the choice {choice!r}, a public suffix; write the site's own name out"
     return None
 
 

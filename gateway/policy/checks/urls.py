@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, did_you_mean
-from gateway.policy.url import UrlInvalid, UrlTemplate, is_label
-
-LOOPBACK = frozenset({"localhost", "::1"})
+from gateway.policy.model import Field
+from gateway.policy.url import Spot, UrlInvalid, UrlTemplate, is_loopback, why_not
 
 
 def read(text: str, at: str, *, relative: bool = False) -> tuple[UrlTemplate | None, list[Fault]]:
@@ -17,13 +16,6 @@ def read(text: str, at: str, *, relative: bool = False) -> tuple[UrlTemplate | N
         return None, [(at, str(error))]
 
 
-def is_loopback(host: str) -> bool:
-    """Whether the host (canonical) is this machine."""
-    return (
-        host in LOOPBACK or host.endswith(".localhost") or (host.startswith("127.") and host.replace(".", "").isdigit())
-    )
-
-
 def secure(url: UrlTemplate, at: str) -> Iterator[Fault]:
     """Credentials go to https alone; http is for a provider on loopback."""
     if url.sample.scheme == "http" and not is_loopback(url.sample.host):
@@ -31,8 +23,8 @@ def secure(url: UrlTemplate, at: str) -> Iterator[Fault]:
 
 
 def host_fields(draft: Draft, url: UrlTemplate, at: str) -> Iterator[Fault]:
-    """A field in a host is known, not secret, kept, always there, and a valid label whatever its choices."""
-    for name in url.host_fields:
+    """A field in a host is known, not secret, kept, always there, and what its place wants it to be."""
+    for name, spot in url.spots.items():
         field = draft.by_name.get(name)
         if field is None:
             if name not in draft.field_names:
@@ -44,9 +36,35 @@ def host_fields(draft: Draft, url: UrlTemplate, at: str) -> Iterator[Fault]:
             yield at, f"has the field {name} in its host, which is used once and never stored"
         if not field.required and field.default is None:
             yield at, f"needs the field {name}, which may stay empty; make it required or give it a default"
-        wrong = [value for value in (*(field.choices or ()), *filter(None, [field.default])) if not is_label(value)]
-        if wrong:
-            yield at, f"has the field {name} in its host, and {wrong[0]!r} is not one label of a host name"
+        if fault := _misplaced(field, spot):
+            yield at, fault
+        for value in (*(field.choices or ()), *filter(None, [field.default])):
+            if why := why_not(spot, value):
+                yield at, f"has the field {name} in its host, and {value!r} {why}"
+                break
+
+
+def is_chosen(draft: Draft, url: UrlTemplate) -> str | None:
+    """Return the field by which somebody else than the policy's author chooses the site, or None: nobody does."""
+    for name, spot in url.spots.items():
+        field = draft.by_name.get(name)
+        if spot in (Spot.HOST, Spot.URL) and field is not None and not field.domains and not field.choices:
+            return name
+    return None
+
+
+def _misplaced(field: Field, spot: Spot) -> str | None:
+    """Say why the field can't stand there whatever its value."""
+    name = field.name
+    if spot is Spot.TAIL and not field.choices:
+        return f"ends its host with the field {name}, so who fills it in could choose any site; give it choices"
+    if spot is Spot.HOST and field.kind != "host":
+        return f'has the field {name} for its host, so who fills it in chooses the site; say so: kind = "host"'
+    if spot is Spot.URL and field.kind != "url":
+        return f'begins with the field {name}, so who fills it in chooses the site; say so: kind = "url"'
+    if spot in (Spot.HOST, Spot.URL) and field.source is not None and not field.domains and not field.choices:
+        return f'has the field {name} for its host, which an answer names; pin it: domains = ["example.com"]'
+    return None
 
 
 def unknown_field(draft: Draft, name: str) -> str:
