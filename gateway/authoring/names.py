@@ -44,8 +44,17 @@ TABLES = (
     "inject.query",
     "inject.body",
 )
-FIELD_TEXTS = ("name", "label", "help", "choices", "pattern", "default")
-FIELD_BOXES = {"required": True, "secret": False, "once": False}  # and what holds where the file doesn't say
+FIELD_LISTS = ("choices", "domains")  # one text, an item on each line
+FIELD_TEXTS = (
+    *("name", "label", "help", "kind", *FIELD_LISTS, "pattern", "default"),
+    *("example", "docs", "prefix", "suffix", "group", "from"),
+)
+FIELD_BOXES = {  # and what holds where the file doesn't say
+    "required": True,
+    "secret": False,
+    "once": False,
+    "hidden": False,
+}
 KEPT_EMPTY = frozenset({"allow.urls"})  # a file must have it: that it is empty says more than that it is missing
 SINGLE = frozenset(
     [

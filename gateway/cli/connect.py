@@ -165,21 +165,41 @@ def _refuse_misplaced(policy: "Policy", fields: Mapping[str, str]) -> None:
 
 def ask_missing(policy: "Policy", fields: dict[str, str], secrets: dict[str, str]) -> None:
     """Ask for the required fields that weren't given, where there is a person to ask; secrets without echo."""
+    from gateway.cli.output import note
+
+    heading = ""
     for field in missing_fields(policy, fields, secrets) if sys.stdin.isatty() else ():
-        label = field.label or field.name
+        if field.group and field.group != heading:
+            note(f"{field.group}:")
+        heading = field.group
+        if field.docs:
+            note(f"Where to find it: {field.docs}")
         if field.secret:
-            secrets[field.name] = _prompt(label)
+            secrets[field.name] = _prompt(asking(field))
         else:
-            fields[field.name] = typer.prompt(label, err=True)
+            fields[field.name] = typer.prompt(asking(field), err=True)
+
+
+def asking(field: "Field") -> str:
+    """Return what a person is asked: `Site (https://….example.com; such as acme)`."""
+    around = f"{field.prefix}…{field.suffix}" if field.prefix or field.suffix else ""
+    more = "; ".join(filter(None, (around, f"such as {field.example}" if field.example else "")))
+    return (field.label or field.name) + (f" ({more})" if more else "")
 
 
 def missing_fields(policy: "Policy", fields: Mapping[str, str], secrets: Mapping[str, str]) -> "list[Field]":
-    """Return the required fields that nobody has given."""
-    return [
+    """Return the required fields that nobody has given: those without a heading first."""
+    missing = [
         field
         for field in policy.fields
-        if field.required and field.default is None and field.name not in fields and field.name not in secrets
+        if field.is_asked
+        and field.required
+        and field.default is None
+        and field.name not in fields
+        and field.name not in secrets
     ]
+    groups = list(dict.fromkeys(["", *(field.group for field in policy.fields)]))
+    return sorted(missing, key=lambda field: groups.index(field.group))
 
 
 def _how_to_give(missing: "list[Field]") -> str:

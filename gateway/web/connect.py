@@ -31,8 +31,13 @@ TRIES = web.AppKey("tries", Attempts)
 """By a link's hash: each try is kept for ten minutes, or asks the provider whether a password is right."""
 PREFIX = "field."
 """Before a field's name in the form, so that no field of a policy can meet a name of ours."""
+_TYPES = {"email": "email", "url": "url"}
+_KEYBOARDS = {"email": "email", "url": "url", "host": "url"}
+_FILLED_BY = {"email": "email", "url": "url"}
+"""By a field's kind: what its input is, which keys a phone shows, and what browsers may fill in."""
 _GONE = 410
 _VALUE = re.compile(r"\{\{.*?\}\}")
+_NAME = re.compile(r"\w+")
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -72,6 +77,9 @@ async def connect(request: web.Request) -> web.StreamResponse:
     if found.row.used_at is not None or found.row.expires_at <= request.app[SERVICES].clock():
         return see_other(found.path)
     typed = {name[len(PREFIX) :]: value for name, value in values.items() if name.startswith(PREFIX)}
+    for one in found.policy.fields:  # what nobody is asked for isn't for whoever has the link to say
+        if not one.is_asked:
+            typed.pop(one.name, None)
     given = typed | dict(found.preset)
     valid, errors = validate_fields(found.policy, given)
     if errors:
@@ -155,6 +163,7 @@ async def _form(
 ) -> web.StreamResponse:
     policy = found.policy
     login_page = policy.auth.authorize
+    asked = [field for field in policy.fields if field.is_asked]
     return page(
         request,
         "connect.html",
@@ -163,12 +172,12 @@ async def _form(
         by_login=found.by_login,
         asker=_asker(found.row.created_by),
         scopes=[] if login_page is None else [(one, login_page.scope_words.get(one)) for one in login_page.scopes],
-        reach=dict.fromkeys(_host(url) for url in policy.allow.urls),
-        login_host="" if login_page is None else _host(login_page.url),
-        fields=[_shown(field, typed, errors) for field in policy.fields if field.name not in found.preset],
+        reach=dict.fromkeys(_host(url, policy) for url in policy.allow.urls),
+        login_host="" if login_page is None else _host(login_page.url, policy),
+        groups=_grouped([_shown(field, typed, errors) for field in asked if field.name not in found.preset]),
         preset=[
-            (field.label, None if field.secret else found.preset[field.name])
-            for field in policy.fields
+            (field.label, None if field.secret else f"{field.prefix}{found.preset[field.name]}{field.suffix}")
+            for field in asked
             if field.name in found.preset
         ],
         errors=errors,
@@ -195,9 +204,27 @@ def _asker(created_by: str) -> str:
     return plain(key) if has(key) else created_by
 
 
-def _host(url: str) -> str:
-    """Return the host of a policy's URL or bare host, as people read it, with `…` for what they choose themselves."""
-    return _VALUE.sub("…", url).rpartition("://")[2].partition("/")[0]
+def _host(url: str, policy: Policy) -> str:
+    """Return the host of a policy's URL or bare host, as people read it, with `…` for what they choose themselves.
+
+    Where that is the whole host, it is what they know it by: the domains that it is below, else the field's label.
+    """
+    host = _VALUE.sub("…", url).rpartition("://")[2].partition("/")[0]
+    if host != "…":
+        return host
+    named = set(_NAME.findall(url))
+    field = next((one for one in policy.fields if one.name in named), None)
+    if field is None:
+        return host
+    return ", ".join(f"….{domain}" for domain in field.domains) or field.label
+
+
+def _grouped(fields: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return the fields by their headings: those without one first, the others where the first of each stands."""
+    groups: dict[str, list[dict[str, Any]]] = {"": []}
+    for number, field in enumerate(fields, start=1):
+        groups.setdefault(field["group"], []).append(field | {"id": f"field-{number}"})
+    return [(heading, some) for heading, some in groups.items() if some]
 
 
 def _shown(field: Field, typed: Mapping[str, str], errors: Mapping[str, str]) -> dict[str, Any]:
@@ -211,6 +238,14 @@ def _shown(field: Field, typed: Mapping[str, str], errors: Mapping[str, str]) ->
         "required": field.required and not (field.secret and field.default),
         "secret": field.secret,
         "once": field.once,
+        "type": "password" if field.secret else _TYPES.get(field.kind, "text"),
+        "inputmode": _KEYBOARDS.get(field.kind, ""),
+        "autocomplete": "one-time-code" if field.once else "off" if field.secret else _FILLED_BY.get(field.kind, "off"),
+        "example": field.example,
+        "docs": field.docs,
+        "prefix": field.prefix,
+        "suffix": field.suffix,
+        "group": field.group,
         "value": kept,
         "error": errors.get(field.name, ""),
     }

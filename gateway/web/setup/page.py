@@ -11,7 +11,7 @@ from gateway.admin.dispatch import ORIGIN, SERVICES
 from gateway.admin.links import BY_LOGIN, redirect_url
 from gateway.admin.services import Services
 from gateway.authoring import form
-from gateway.authoring.names import CREDENTIALS, LISTS, begins
+from gateway.authoring.names import CREDENTIALS, FIELD_BOXES, FIELD_TEXTS, LISTS, begins
 from gateway.authoring.place import name_of
 from gateway.authoring.rows import ALL, rows_of
 from gateway.authoring.schemes import LIKELIEST
@@ -37,8 +37,8 @@ FIRST_ENTRIES = 3
 PATH = "/apps/{app}"
 MOST_INPUTS = 1_700
 """Of rows: with the others no more than a form that comes back may have. A policy with more is edited as text."""
-_OF_A_ROW = {"fields": 11, **dict.fromkeys(LISTS, 1)}
-"""Inputs of a row; of a table's there are three."""
+_OF_A_ROW = {"fields": len((*FIELD_TEXTS, *FIELD_BOXES)) + 2, **dict.fromkeys(LISTS, 1)}
+"""Inputs of a row: a field has two more, to try it with; of a table's there are three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
