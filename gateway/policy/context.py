@@ -7,7 +7,7 @@ from typing import Any
 from gateway.policy.template import MissingValue, Path, read_path
 from gateway.secret import Secret
 
-ROOTS = ("fields", "token", "test", "connection", "authData")
+ROOTS = ("fields", "token", "callback", "lookup", "test", "connection", "authData")
 ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
 SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
 
@@ -19,11 +19,16 @@ def is_secret_path(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The values of one connection at one time. `used` collects each secret that was revealed on the way."""
+    """The values of one connection at one time. `used` collects each secret that was revealed on the way.
+
+    `callback` and `lookup` are there only while connecting: a field that has its value `from` them keeps it.
+    """
 
     fields: Mapping[str, str | Secret] = field(default_factory=dict)
     token: Mapping[str, Any] = field(default_factory=dict)
     test: Any = None
+    lookup: Any = None
+    callback: Mapping[str, str] = field(default_factory=dict)
     connection_id: str = ""
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
@@ -36,6 +41,10 @@ class Context:
                 return self._token(tuple(rest))
             case ("test", *rest):
                 return read_path(self.test, tuple(rest))
+            case ("lookup", *rest):
+                return read_path(self.lookup, tuple(rest))
+            case ("callback", *rest):
+                return read_path(self.callback, tuple(rest))
             case ("connection", *rest):
                 return self.connection_id if rest == ["id"] else None
             case ("authData", name, *rest) if name == ALIAS:
