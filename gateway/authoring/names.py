@@ -10,6 +10,8 @@ TEXTS = (
     "auth.authorize.issuer",
     "auth.authorize.scope_separator",
     "auth.authorize.pkce",
+    "auth.device.url",
+    "auth.device.scope_separator",
     "auth.token.url",
     "auth.token.client_auth",
     "auth.token.format",
@@ -32,11 +34,12 @@ SPANS = frozenset({"margin", "default_ttl"})  # a number of seconds is no text i
 BOXES = ("connection.mask",)
 CREDENTIALS = ("auth.client_id", "auth.client_secret")
 LISTS = ("allow.urls", "allow.deny")  # a name for each item
-LINES = ("allow.methods", "auth.authorize.scopes")  # one text, an item on each line
+LINES = ("allow.methods", "auth.authorize.scopes", "auth.device.scopes")  # one text, an item on each line
 NUMBERS = ("test.expect.status",)
 JSONS = ("test.body",)
 TABLES = (
     "auth.authorize.params",
+    "auth.device.params",
     "auth.token.params",
     "auth.token.headers",
     "auth.token.response",

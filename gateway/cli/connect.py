@@ -1,4 +1,4 @@
-"""`gateway connect`: make a connection, at once or by a one-time link.
+"""`gateway connect`: make a connection, at once, by a code to type in, or by a one-time link.
 
 A secret never stands in an argument: it would show in `ps` and in the shell's history. It comes from standard input
 (`--secret api_key=-`), from a file (`--secret api_key=@FILE`), or is asked for on a terminal.
@@ -34,7 +34,7 @@ def connect(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the link and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Connect an account: at once where credentials are enough, else by a link that a person opens."""
+    """Connect an account: at once where credentials are enough, else by a code or a link for a person."""
     fields = dict(_pair(text, "--field") for text in field or [])
     secrets = read_secrets(secret or [])
     status = run_async(_connect(context, app, connection_id or None, fields, secrets, wait=not no_wait, json=json))
@@ -101,7 +101,9 @@ async def _connect(
     wait: bool,
     json: bool,
 ) -> int:
+    from gateway.admin.links import BY_LOGIN
     from gateway.cli.connections import as_json
+    from gateway.cli.device import tokens_by_code
     from gateway.cli.output import show_json
     from gateway.errors import ClientError
     from gateway.policy.model import Grant
@@ -110,19 +112,19 @@ async def _connect(
     async with frame_of(context).opened(create=True) as gateway:
         policy = _policy(gateway, app)
         _refuse_misplaced(policy, fields)
-        if policy.auth.grant in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT):
+        if policy.auth.grant in BY_LOGIN or (policy.auth.grant is Grant.DEVICE_CODE and not wait):
             from gateway.admin.links import check_presets
 
             preset = check_presets(policy, fields, secrets)
             return await _by_link(gateway, app, connection_id, preset, wait=wait, json=json)
         ask_missing(policy, fields, secrets)
+        hidden = {name: Secret(value) for name, value in secrets.items()}
         try:
+            answer = None
+            if policy.auth.grant is Grant.DEVICE_CODE:
+                answer = await tokens_by_code(gateway, app, policy, {**fields, **hidden}, json=json)
             done = await gateway.vault.connect(
-                app,
-                connection_id=connection_id,
-                fields=fields,
-                secrets={name: Secret(value) for name, value in secrets.items()},
-                actor="cli",
+                app, connection_id=connection_id, fields=fields, secrets=hidden, actor="cli", answer=answer
             )
         except ClientError as error:
             missing = missing_fields(policy, fields, secrets)

@@ -112,7 +112,7 @@ async def render(
         "own": sheet.own,
         "rows": rows,
         "grant": str(grant),
-        "grants": grants(),
+        "grants": grants(grant),
         "steps": shown_steps(sheet, grant, errors, around),
         "apart": {name: value for name, value in sheet.values.items() if not _is_on_page(name, grant)},
         "errors": errors if judged else {},
@@ -168,9 +168,11 @@ def render_text(
     return page(request, "setup/text.html", status=status, session=session, **(values | results))
 
 
-def grants() -> list[tuple[str, str]]:
-    """Return the ways of signing in, the likeliest first: each with its name."""
-    return [(str(one), plain(f"grant.{one}")) for one in (*LIKELIEST, Grant.NONE)]
+def grants(standing: Grant | None = None) -> list[tuple[str, str]]:
+    """Return the ways of signing in that the form has, the likeliest first, and the one that stands in the file."""
+    offered = (*LIKELIEST, Grant.DEVICE_CODE, Grant.NONE)
+    others = () if standing is None or standing in offered else (standing,)
+    return [(str(one), plain(f"grant.{one}")) for one in (*offered, *others)]
 
 
 def placed(sheet: Sheet, found: Read) -> tuple[dict[str, list[str]], list[Finding]]:
