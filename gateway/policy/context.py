@@ -7,7 +7,7 @@ from typing import Any
 from gateway.policy.template import MissingValue, Path, read_path
 from gateway.secret import Secret
 
-ROOTS = ("fields", "token", "test", "connection", "authData")
+ROOTS = ("fields", "token", "test", "connection", "app", "assertion", "request", "authData")
 ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
 SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
 
@@ -19,12 +19,19 @@ def is_secret_path(path: Path) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The values of one connection at one time. `used` collects each secret that was revealed on the way."""
+    """The values of one connection at one time. `used` collects each secret that was revealed on the way.
+
+    `app` is the client's own: its `client_id`, and its `client_secret` only where a template may name it. `assertion`
+    is the signed statement of [auth.assertion], `request` what is known of, or made for, the request at hand.
+    """
 
     fields: Mapping[str, str | Secret] = field(default_factory=dict)
     token: Mapping[str, Any] = field(default_factory=dict)
     test: Any = None
     connection_id: str = ""
+    app: Mapping[str, str | Secret] = field(default_factory=dict)
+    assertion: Secret | None = None
+    request: Mapping[str, str] = field(default_factory=dict)
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
     def value(self, path: Path) -> Any:  # noqa: PLR0911  a table of where to look
@@ -38,6 +45,12 @@ class Context:
                 return read_path(self.test, tuple(rest))
             case ("connection", *rest):
                 return self.connection_id if rest == ["id"] else None
+            case ("app", *rest):
+                return read_path(self.app, tuple(rest))
+            case ("assertion",):
+                return self.assertion
+            case ("request", *rest):
+                return read_path(self.request, tuple(rest))
             case ("authData", name, *rest) if name == ALIAS:
                 return read_path(self.test, tuple(rest))
             case ("authData", *rest):
