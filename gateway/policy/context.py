@@ -7,7 +7,7 @@ from typing import Any
 from gateway.policy.template import MissingValue, Path, read_path
 from gateway.secret import Secret
 
-ROOTS = ("fields", "token", "test", "connection", "app", "assertion", "request", "authData")
+ROOTS = ("fields", "token", "callback", "lookup", "test", "connection", "app", "assertion", "request", "authData")
 ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
 SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
 
@@ -23,11 +23,14 @@ class Context:
 
     `app` is the client's own: its `client_id`, and its `client_secret` only where a template may name it. `assertion`
     is the signed statement of [auth.assertion], `request` what is known of, or made for, the request at hand.
+    `callback` and `lookup` are there only while connecting: a field that has its value `from` them keeps it.
     """
 
     fields: Mapping[str, str | Secret] = field(default_factory=dict)
     token: Mapping[str, Any] = field(default_factory=dict)
     test: Any = None
+    lookup: Any = None
+    callback: Mapping[str, str] = field(default_factory=dict)
     connection_id: str = ""
     app: Mapping[str, str | Secret] = field(default_factory=dict)
     assertion: Secret | None = None
@@ -43,6 +46,10 @@ class Context:
                 return self._token(tuple(rest))
             case ("test", *rest):
                 return read_path(self.test, tuple(rest))
+            case ("lookup", *rest):
+                return read_path(self.lookup, tuple(rest))
+            case ("callback", *rest):
+                return read_path(self.callback, tuple(rest))
             case ("connection", *rest):
                 return self.connection_id if rest == ["id"] else None
             case ("app", *rest):

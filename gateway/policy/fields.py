@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from gateway.policy import pattern
 from gateway.policy.context import Context
 from gateway.policy.entry import EntryInvalid, EntryTemplate
-from gateway.policy.model import Field, Policy
+from gateway.policy.model import Field, Lookup, Policy
 from gateway.policy.url import Spot, UrlInvalid, UrlTemplate, base_of, host_of, is_within, join, why_not
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -87,16 +87,19 @@ def base_url(policy: Policy, fields: Mapping[str, str]) -> str | None:
     return None if policy.base_url is None else UrlTemplate.parse(policy.base_url).render(Context(fields=fields))
 
 
-def test_url(policy: Policy, context: Context) -> str | None:
-    """The test API's whole URL; None where the policy has none. Raises `MissingValue`, `UrlInvalid`."""
-    if policy.test is None:
-        return None
-    url = UrlTemplate.parse(policy.test.url, relative=True)
+def call_url(policy: Policy, call: Lookup, context: Context) -> str:
+    """A call's whole URL: of the test API, or of the look-up. Raises `MissingValue`, `UrlInvalid`."""
+    url = UrlTemplate.parse(call.url, relative=True)
     if not url.is_relative:
         return url.render(context)
     if policy.base_url is None:
-        raise UrlInvalid("the test URL is relative and the policy has no base_url")
+        raise UrlInvalid("its URL is relative and the policy has no base_url")
     return join(UrlTemplate.parse(policy.base_url).render(context), url.render(context))
+
+
+def test_url(policy: Policy, context: Context) -> str | None:
+    """The test API's whole URL; None where the policy has none. Raises `MissingValue`, `UrlInvalid`."""
+    return None if policy.test is None else call_url(policy, policy.test, context)
 
 
 test_url.__test__ = False  # type: ignore[attr-defined]  # not one of pytest's

@@ -4,12 +4,15 @@ Nothing is stored here. `begin` gives the login URL; `redeem` (a code) and `read
 tokens, which `Vault.connect` takes as its `answer`. Who may finish which login is for the pages to hold.
 """
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
-from gateway.errors import AuthorizationServerError, Refusal
+from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.oauth.answer import TokenAnswer, TokenRefused
 from gateway.policy.context import Context
 from gateway.policy.fields import with_defaults
+from gateway.policy.found import Stage, found_at
 from gateway.policy.model import Policy
 from gateway.secret import Secret
 from gateway.vault.provider import Provider
@@ -32,11 +35,25 @@ class Logins:
         )
 
     async def redeem(
-        self, app: str, policy: Policy, *, fields: Values, code: Secret, redirect_uri: str, verifier: Secret
+        self,
+        app: str,
+        policy: Policy,
+        *,
+        fields: Values,
+        code: Secret,
+        redirect_uri: str,
+        verifier: Secret,
+        callback: Mapping[str, str] | None = None,
     ) -> TokenAnswer:
-        """Return the tokens for a code. Raises `AuthorizationServerError`, `PolicyError`, `StoreError`."""
+        """Return the tokens for a code; `callback` is what came with it.
+
+        Raises `AuthorizationServerError`, `ClientError`, `PolicyError`, `StoreError`.
+        """
+        context = _context(policy, fields)
+        if callback:
+            context = await _with_found(policy, replace(context, callback=callback))
         answer = await self._provider.redeem(
-            app, policy, _context(policy, fields), code=code, redirect_uri=redirect_uri, verifier=verifier
+            app, policy, context, code=code, redirect_uri=redirect_uri, verifier=verifier
         )
         return _granted(policy, answer, redirect_uri)
 
@@ -49,6 +66,16 @@ def _context(policy: Policy, fields: Values) -> Context:
     typed = {name: value for name, value in fields.items() if isinstance(value, str)}
     secret = {name: value for name, value in fields.items() if isinstance(value, Secret)}
     return Context(fields={**with_defaults(policy, typed), **secret})
+
+
+async def _with_found(policy: Policy, context: Context) -> Context:
+    """Return the values with those that the callback told: the token URL may be made of them."""
+    try:
+        found = await asyncio.to_thread(found_at, policy, context, Stage.CALLBACK)
+    except ValueError as error:
+        detail = f"{policy.name} came back with something else than its policy wants: {error}."
+        raise ClientError(Refusal(code="invalid", detail=detail, hint="Nothing was connected. Begin again.")) from error
+    return replace(context, fields={**context.fields, **found})
 
 
 def _granted(policy: Policy, answer: TokenAnswer | TokenRefused, redirect_uri: str = "") -> TokenAnswer:

@@ -1,4 +1,4 @@
-"""The test call: one request with the connection's own injection, which shows that its credentials work."""
+"""Calls with a connection's own injection: the test call, which shows that its credentials work, and the look-up."""
 
 import asyncio
 import json
@@ -14,16 +14,20 @@ from gateway.oauth.answer import DEEPEST, dig, provider_message
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.oauth.redact import redact
 from gateway.policy.context import Context
-from gateway.policy.fields import test_url
+from gateway.policy.fields import call_url
+from gateway.policy.found import without_unfound
 from gateway.policy.inject import Injection, merge_query, render
 from gateway.policy.match import Allowed, Decision, Denied, Matcher
-from gateway.policy.model import Policy, TestCall
+from gateway.policy.merge import form_suffix
+from gateway.policy.model import Lookup, Policy
 from gateway.policy.value import render_json, render_text
 from gateway.secret import Secret
 from gateway.vault.provider import WayOut
 
 CALL_SECONDS = 20.0
 _OK = range(200, 300)
+_CALLED = {"test": "The test call", "lookup": "The look-up"}
+_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +59,40 @@ async def run_test(
     """
     if policy.test is None:
         return TestResult(ok=True, status=None, message="The policy has no test call.")
+    return await _call(app, policy, "test", policy.test, context, egress=egress, secrets=secrets)
+
+
+async def run_lookup(
+    app: str, policy: Policy, context: Context, *, egress: WayOut, secrets: tuple[Secret, ...] = ()
+) -> TestResult:
+    """Make the policy's look-up, as `run_test` makes the test call; without one there is nothing to be told."""
+    if policy.lookup is None:
+        return TestResult(ok=True, status=None, message="The policy has no look-up.")
+    return await _call(app, policy, "lookup", policy.lookup, context, egress=egress, secrets=secrets)
+
+
+async def _call(
+    app: str,
+    policy: Policy,
+    section: str,
+    call: Lookup,
+    context: Context,
+    *,
+    egress: WayOut,
+    secrets: tuple[Secret, ...],
+) -> TestResult:
+    what = _CALLED[section]
     try:
-        request, plain = await asyncio.to_thread(_build, policy, policy.test, context)
+        request, plain = await asyncio.to_thread(_build, without_unfound(policy, context), call, context)
     except ValueError as error:  # a missing value, a script, a URL that is none with its values
-        raise _unusable(app, str(error)) from error
+        raise _unusable(app, what, str(error)) from error
     target, sent = request.url.partition("?")[0], (*request.secrets, *secrets)
     try:
         answer = await egress.send(request, timeout=CALL_SECONDS, https_only=not plain)
     except UpstreamError as error:
         refusal = error.refusal
         return TestResult(ok=False, status=None, message=refusal.detail, target=target, code=refusal.code, secrets=sent)
-    ok, message, data = _judge(policy.test, answer, sent)
+    ok, message, data = _judge(what, call, answer, sent)
     return TestResult(
         ok=ok,
         status=answer.status,
@@ -77,22 +104,26 @@ async def run_test(
     )
 
 
-def _build(policy: Policy, test: TestCall, context: Context) -> tuple[OutgoingRequest, bool]:
+def _build(policy: Policy, call: Lookup, context: Context) -> tuple[OutgoingRequest, bool]:
     """Return the request, and whether the policy lets it go over plain http. In a thread: scripts may take 50 ms."""
     injection = render(policy, context)
-    target = parse_target(test_url(policy, context) or "")
+    target = parse_target(call_url(policy, call, context))
     fields = {name: value.reveal() if isinstance(value, Secret) else value for name, value in context.fields.items()}
-    target = _allowed(Matcher.compile(policy.allow, fields).decide(test.method, target))
+    target = _allowed(Matcher.compile(policy.allow, fields).decide(call.method, target))
     query = merge_query(injection, target.query)
-    body = {**render_json(test.body, context), **injection.body} if test.body or test.method != "GET" else {}
+    body = {**render_json(call.body, context), **injection.body} if call.body or call.method != "GET" else {}
     request = OutgoingRequest(
-        method=test.method,
+        method=call.method,
         url=f"{target.origin}{target.path}" + ("" if query is None else f"?{query}"),
-        headers=_headers(test, injection, context, has_body=bool(body)),
-        body=json.dumps(body).encode() if body else b"",
+        headers=_headers(call, injection, context, has_body=bool(body)),
+        body=_encoded(call, body) if body else b"",
         secrets=injection.secrets,
     )
     return request, target.scheme == "http"
+
+
+def _encoded(call: Lookup, body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body).encode() if call.format == "json" else form_suffix(body)
 
 
 def _allowed(decision: Decision) -> Target:
@@ -103,26 +134,26 @@ def _allowed(decision: Decision) -> Target:
             raise ValueError(f"the policy itself does not allow it: {reason}")
 
 
-def _headers(test: TestCall, injection: Injection, context: Context, *, has_body: bool) -> tuple[tuple[str, str], ...]:
-    own = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if has_body else {})
-    own |= {name: render_text(value, context) for name, value in test.headers.items()}
+def _headers(call: Lookup, injection: Injection, context: Context, *, has_body: bool) -> tuple[tuple[str, str], ...]:
+    own = {"Accept": "application/json"} | ({"Content-Type": _TYPES[call.format]} if has_body else {})
+    own |= {name: render_text(value, context) for name, value in call.headers.items()}
     kept = [(name, value) for name, value in own.items() if folded_name(name.encode()) not in injection.header_names]
     return (*kept, *((name.decode(), value.decode()) for name, value in injection.headers))
 
 
-def _judge(test: TestCall, answer: Answer, secrets: tuple[Secret, ...]) -> tuple[bool, str, Any]:
+def _judge(what: str, call: Lookup, answer: Answer, secrets: tuple[Secret, ...]) -> tuple[bool, str, Any]:
     """Return whether the answer is as expected, what to say of it, and its JSON."""
     data = _parse(answer)
-    expected = answer.status in test.expect.status if test.expect.status else answer.status in _OK
+    expected = answer.status in call.expect.status if call.expect.status else answer.status in _OK
     if not expected:
         words = provider_message(data, None, secrets) if data is not None else _text(answer, secrets)
-        wanted = f" (expected {' or '.join(map(str, test.expect.status))})" if test.expect.status else ""
-        return False, f"The test call answered {answer.status}{wanted}" + (f": {words}" if words else "."), data
-    if test.expect.path is not None and dig(data, test.expect.path) is None:
+        wanted = f" (expected {' or '.join(map(str, call.expect.status))})" if call.expect.status else ""
+        return False, f"{what} answered {answer.status}{wanted}" + (f": {words}" if words else "."), data
+    if call.expect.path is not None and dig(data, call.expect.path) is None:
         words = provider_message(data, None, secrets) if data is not None else None
-        message = f"The test call answered {answer.status} without a value at {test.expect.path!r}"
+        message = f"{what} answered {answer.status} without a value at {call.expect.path!r}"
         return False, message + (f": {words}" if words else "."), data
-    return True, f"The test call answered {answer.status}.", data
+    return True, f"{what} answered {answer.status}.", data
 
 
 def _parse(answer: Answer) -> Mapping[str, Any] | list[Any] | None:
@@ -140,8 +171,8 @@ def _text(answer: Answer, secrets: tuple[Secret, ...]) -> str | None:
     return redact(answer.body.decode(errors="replace"), secrets) or None
 
 
-def _unusable(app: str, why: str) -> PolicyError:
+def _unusable(app: str, what: str, why: str) -> PolicyError:
     refusal = Refusal(
-        code="invalid", detail=f"The test call of {app} can't be made: {why}.", hint=f"Change policies/{app}.toml."
+        code="invalid", detail=f"{what} of {app} can't be made: {why}.", hint=f"Change policies/{app}.toml."
     )
     return PolicyError(refusal)

@@ -214,10 +214,12 @@ class Vault:
         secrets: Mapping[str, Secret | str] | None = None,
         actor: str,
         answer: TokenAnswer | None = None,
+        callback: Mapping[str, str] | None = None,
     ) -> Connected:
         """Connect an account, or an account again; nothing is stored unless token and test call went well.
 
-        `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment; without it
+        `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment, and
+        `callback` the parameters that came with the code; without it
         the grant must need no browser. A connection that is there under this id isn't given to another account; a
         disconnected one may be. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid`
         with the fields' errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
@@ -234,6 +236,7 @@ class Vault:
                 given=given,
                 actor=actor,
                 answer=answer,
+                callback=callback,
             )
             self._lives.forget(done.row.id)
             return done

@@ -25,6 +25,7 @@ from gateway.oauth.authorize import (
     read_callback,
     wrong_issuer,
 )
+from gateway.policy.context import SECRET_TOKENS
 from gateway.policy.model import Grant, Policy
 from gateway.vault import Connected
 from gateway.web.forms import read_form
@@ -105,6 +106,7 @@ async def _finish(request: web.Request, app: str, pairs: Iterable[tuple[str, str
             secrets=taken.secrets,
             actor=ACTOR,
             answer=answer,
+            callback=told(params),
         )
 
     await attempt(services, link, session, begun=taken.begun, typed=taken.fields, work=work)
@@ -130,7 +132,13 @@ async def _answer(services: Services, app: str, policy: Policy, login: Login, pa
         code=came.code,
         redirect_uri=login.redirect_uri,
         verifier=login.verifier,
+        callback=told(params),
     )
+
+
+def told(params: Mapping[str, str]) -> dict[str, str]:
+    """Return what a callback said beside what it is made of (RFC 6749 §4.1.2, §4.2.2): no code, token or state."""
+    return {name: value for name, value in params.items() if name not in _SINGLE | SECRET_TOKENS}
 
 
 def _said(policy: Policy, refused: CallbackRefused) -> AuthorizationServerError:

@@ -88,6 +88,8 @@ def _field_source(draft: Draft, name: str, field: str) -> Iterator[Fault]:
         if field not in draft.field_names:
             yield at, urls.unknown_field(draft, field)
         return
+    if known.source is not None:
+        yield at, f"names the field {field}, which is found only when connecting; a client is known before"
     if known.once:
         yield at, f"names the field {field}, which is used once and never stored; renewing needs it again"
     if name == "client_secret" and not known.secret:

@@ -10,7 +10,7 @@ from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, key_path
 from gateway.policy.inject import forbidden_header
 from gateway.policy.merge import parameter_name
-from gateway.policy.model import Script
+from gateway.policy.model import Lookup, Script
 from gateway.policy.value import leaves
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -28,6 +28,7 @@ _OURS = {
 }  # ours to make, each time anew
 _METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
 _STATUS = range(200, 600)
+_CALLS = {"lookup": "a look-up", "test": "a test"}
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -37,12 +38,14 @@ def check(draft: Draft) -> Iterator[Fault]:
         yield from _query(draft.inject.query)
         yield from _body(draft.inject.body, "inject.body")
     if draft.auth:
-        for section in ("authorize", "token", "refresh", "revoke"):
+        for section in ("authorize", "device", "token", "exchange", "refresh", "revoke"):
             model = getattr(draft.auth, section)
             if model is not None:
                 yield from _headers(getattr(model, "headers", None) or {}, f"auth.{section}.headers")
                 yield from _params(model.params or {}, f"auth.{section}.params")
-    yield from _test(draft)
+    for name, call in (("lookup", draft.lookup), ("test", draft.test)):
+        if call is not None:
+            yield from _call(draft, name, call)
 
 
 def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
@@ -111,21 +114,19 @@ def _literal(name: str, value: Any, where: str) -> Iterator[Fault]:
         )
 
 
-def _test(draft: Draft) -> Iterator[Fault]:
-    test = draft.test
-    if test is None:
-        return
-    yield from _headers(test.headers, "test.headers")
-    if not _METHOD.fullmatch(test.method) or test.method in ("TRACE", "CONNECT"):
-        yield "test.method", f"{test.method!r} is no method for a test; write GET or POST"
-    elif test.body and test.method in ("GET", "HEAD"):
-        yield "test.body", f'has no use with {test.method}; say method = "POST"'
-    for number, status in enumerate(test.expect.status):
+def _call(draft: Draft, name: str, call: Lookup) -> Iterator[Fault]:
+    yield from _headers(call.headers, f"{name}.headers")
+    if not _METHOD.fullmatch(call.method) or call.method in ("TRACE", "CONNECT"):
+        yield f"{name}.method", f"{call.method!r} is no method for {_CALLS[name]}; write GET or POST"
+    elif call.body and call.method in ("GET", "HEAD"):
+        yield f"{name}.body", f'has no use with {call.method}; say method = "POST"'
+    for number, status in enumerate(call.expect.status):
         if status not in _STATUS:
-            yield f"test.expect.status[{number}]", "must be a status from 200 to 599"
-    url, faults = urls.read(test.url, "test.url", relative=True)
+            yield f"{name}.expect.status[{number}]", "must be a status from 200 to 599"
+    at = f"{name}.url"
+    url, faults = urls.read(call.url, at, relative=True)
     yield from faults
     if url is not None:
-        yield from urls.host_fields(draft, url, "test.url")
+        yield from urls.host_fields(draft, url, at)
         if url.is_relative and draft.base_url is None:
-            yield "test.url", "is relative, and there is no base_url to start from; add base_url or write the whole URL"
+            yield at, "is relative, and there is no base_url to start from; add base_url or write the whole URL"

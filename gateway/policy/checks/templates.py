@@ -1,7 +1,7 @@
 """Checks of templates and scripts: they can be read, and each path they name can be there when they are rendered."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.policy import script
@@ -24,6 +24,8 @@ class Place:
     """What a value may name where it stands. `why` says it for a person."""
 
     token: bool = False
+    lookup: bool = False
+    callback: bool = False
     test: bool = False
     secret: bool = False
     once: bool = False
@@ -35,7 +37,9 @@ _INJECT = Place(token=True, test=True, secret=True, why="in [inject]")
 _LOGIN = Place(once=True, connection=False, why="in a login URL, which the browser shows")
 _TOKEN = Place(secret=True, once=True, connection=False, why="in [auth.token], before there is a token")
 _RENEW = Place(token=True, secret=True, why="when a token is renewed or revoked")
-_TEST = Place(token=True, why="in [test]")
+_FOUND = Place(token=True, lookup=True, callback=True, test=True, connection=False, why="in a field that is found")
+_FOUND_SECRET = replace(_FOUND, secret=True)
+_TEST = Place(token=True, why="in a call of the policy's own")
 _LABEL = Place(token=True, test=True, once=True, why="in [connection], which is shown")
 _URL = Place(connection=False, why="in an allowed or base URL")
 
@@ -68,8 +72,11 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
         for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
             model = getattr(draft.auth, section)
             parts += [(f"auth.{section}.{name}", getattr(model, name, None), place) for name in ("params", "headers")]
-    if draft.test:
-        parts += [("test.headers", draft.test.headers, _TEST), ("test.body", draft.test.body, _TEST)]
+    for name, call in (("lookup", draft.lookup), ("test", draft.test)):
+        if call:
+            parts += [(f"{name}.headers", call.headers, _TEST), (f"{name}.body", call.body, _TEST)]
+    for number, field in draft.fields:
+        parts.append((f"fields[{number}].from", field.source, _FOUND_SECRET if field.secret else _FOUND))
     if draft.connection:
         parts += [(f"connection.{name}", getattr(draft.connection, name), _LABEL) for name in ("label", "unique_id")]
     for at, value, place in parts:
@@ -81,20 +88,25 @@ def _urls(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
     if draft.auth:
         for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
             texts.append((f"auth.{section}.url", getattr(getattr(draft.auth, section), "url", None), place))
-    if draft.test:
-        texts.append(("test.url", draft.test.url, _TEST))
+    for name, call in (("lookup", draft.lookup), ("test", draft.test)):
+        if call:
+            texts.append((f"{name}.url", call.url, _TEST))
     for at, text, place in texts:
         try:
             if text:
-                yield at, UrlTemplate.parse(text, relative=at == "test.url"), place
+                yield at, UrlTemplate.parse(text, relative=at in ("lookup.url", "test.url")), place
         except UrlInvalid:
             continue  # said by the section's own check
+    yield from _entries(draft)
+
+
+def _entries(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
     for key in ("urls", "deny"):
         for number, text in enumerate(getattr(draft.allow, key, ())):
             try:
                 yield f"allow.{key}[{number}]", EntryTemplate.parse(text, deny=key == "deny").url, _URL
             except EntryInvalid:
-                continue  # as above
+                continue  # said by the section's own check
 
 
 def _script(value: Script, at: str) -> Iterator[Fault]:
@@ -107,15 +119,14 @@ def _script(value: Script, at: str) -> Iterator[Fault]:
 def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
     name = ".".join(path)
     match path:
+        case ("lookup" | "callback", *_):
+            yield from _answer(draft, path, at, place)
         case ("fields", field):
             yield from _field(draft, field, at, place)
         case ("fields", *_):
             yield at, f"{name} is no path to a field; write {{{{ fields.name }}}}"
-        case ("connection", "id"):
-            if not place.connection:
-                yield at, f"connection.id is not known {place.why}"
-        case ("connection", *_):
-            yield at, f"{name} is unknown; the connection has connection.id alone"
+        case ("connection", *rest):
+            yield from _connection(tuple(rest), name, at, place)
         case ("test", *_) | ("authData", "testcode", *_):
             yield from _test(draft, name, at, place)
         case ("token", *rest):
@@ -126,6 +137,13 @@ def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
             yield at, "authData is a table; name one value of it, as in {{ authData.access_token }}"
         case _:
             yield from _bare(draft, path, at, place)
+
+
+def _connection(rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+    if rest != ("id",):
+        yield at, f"{name} is unknown; the connection has connection.id alone"
+    elif not place.connection:
+        yield at, f"connection.id is not known {place.why}"
 
 
 def _field(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
@@ -147,6 +165,18 @@ def _test(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
         yield at, f"{name} is the test API's answer, and there is no [test]; add it"
     elif name in ("test", f"authData.{ALIAS}"):
         yield at, f"{name} is a table; name one value of it, as in {{{{ {name}.id }}}}"
+
+
+def _answer(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    root, name = path[0], ".".join(path)
+    if not getattr(place, root):
+        yield at, f'{name} is known only while connecting; add a field with from = "{{{{ {name} }}}}" and name that'
+    elif len(path) == 1:
+        yield at, f"{name} is a table; name one value of it, as in {{{{ {name}.id }}}}"
+    elif root == "lookup" and not draft.has_lookup:
+        yield at, f"{name} is the look-up's answer, and there is no [lookup]; add it"
+    elif root == "callback" and draft.auth and draft.auth.authorize is None:
+        yield at, f"{name} comes with a login's callback, and there is no [auth.authorize]"
 
 
 def _token(draft: Draft, rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
