@@ -71,14 +71,26 @@ def read_token(
 
     `standing` is the token that lasts longer where a good answer has none.
     """
+    data = read_object(answer, endpoint, now=now, secrets=secrets, may_be_empty=standing is not None)
+    return data if isinstance(data, TokenRefused) else read_parameters(data, endpoint, now=now, standing=standing)
+
+
+def read_object(
+    answer: Answer,
+    endpoint: Endpoint,
+    *,
+    now: float,
+    secrets: Iterable[Secret] = (),
+    may_be_empty: bool = False,
+) -> Mapping[str, Any] | TokenRefused:
+    """Read an answer's parameters, or what it says instead. Arguments as for `read_token`."""
     secrets = tuple(secrets)
     if answer.status in _REDIRECT:
         return TokenRefused(
-            error="redirect",
-            detail=f"The token endpoint answered {answer.status}, a redirect, which is never followed.",
+            error="redirect", detail=f"The provider answered {answer.status}, a redirect, which is never followed."
         )
     data = _parse(answer)
-    if data is None and standing is not None and answer.status in _OK and not answer.body.strip():
+    if data is None and may_be_empty and answer.status in _OK and not answer.body.strip():
         data = {}
     if data is None:
         return _unreadable(answer, now)
@@ -86,7 +98,7 @@ def read_token(
     failed = answer.status not in _OK or error is not None
     if failed or (endpoint.success_when and not dig(data, endpoint.success_when)):
         return _refusal(answer, endpoint, data, error=error, secrets=secrets, now=now)
-    return read_parameters(data, endpoint, now=now, standing=standing)
+    return data
 
 
 def read_parameters(

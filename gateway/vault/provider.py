@@ -10,10 +10,20 @@ from gateway.oauth import grants
 from gateway.oauth.answer import TokenAnswer, TokenRefused, laid_over, read_parameters, read_revocation, read_token
 from gateway.oauth.assertion import BEHIND
 from gateway.oauth.authorize import authorization_url
+from gateway.oauth.device import (
+    DeviceCode,
+    Pending,
+    device_request,
+    poll_request,
+    read_device_code,
+    read_poll,
+    slower,
+)
 from gateway.oauth.endpoint import ClientCredentials, Endpoint
+from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
-from gateway.policy.model import Grant, Policy, RevokeEndpoint, TokenEndpoint
+from gateway.policy.model import DeviceEndpoint, Grant, Policy, RevokeEndpoint, TokenEndpoint
 from gateway.policy.moment import ENTROPY
 from gateway.secret import Secret
 from gateway.vault.credentials import Credentials
@@ -212,6 +222,41 @@ class Provider:
             expires_at=signed.expires_at - BEHIND,  # what leaves here a moment before its end would arrive after it
         )
 
+    async def device_code(self, app: str, policy: Policy, context: Context) -> DeviceCode | TokenRefused:
+        """Ask for a code that a person types in (RFC 8628 §3.1). Raises `PolicyError`, `StoreError`."""
+        described = policy.auth.device
+        if described is None:
+            raise _unusable(app, "has no [auth.device]")
+        prepared = await self._prepare(app, policy, described, context)
+        if prepared.client is None:
+            raise _unusable(app, "has no auth.client_id")
+        scope = join_scopes(described.scopes, described.scope_separator)
+        request = device_request(prepared.endpoint, prepared.client, scope=scope)
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return _unreached(error)
+        return read_device_code(answer, prepared.endpoint, now=self._clock(), secrets=request.secrets)
+
+    async def poll(
+        self, app: str, policy: Policy, context: Context, *, device_code: Secret, interval: float
+    ) -> TokenAnswer | Pending | TokenRefused:
+        """Ask once whether a code was used; `interval` is how many seconds polls are apart. Raises as `device_code`."""
+        if policy.auth.token is None:
+            raise _unusable(app, "has no [auth.token]")
+        prepared = await self._prepare(app, policy, policy.auth.token, context)
+        if prepared.client is None:
+            raise _unusable(app, "has no auth.client_id")
+        request = poll_request(prepared.endpoint, prepared.client, device_code=device_code)
+        until = asyncio.get_running_loop().time() + self._patience
+        now = self._clock()  # before the call, as in `_tokens`
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return slower(interval, error.refusal.detail)
+        got = read_poll(answer, prepared.endpoint, interval=interval, now=now, secrets=request.secrets)
+        return await self._exchanged(app, policy, context, got, until=until) if isinstance(got, TokenAnswer) else got
+
     async def _tokens(
         self,
         request: OutgoingRequest,
@@ -232,7 +277,7 @@ class Provider:
         return read_token(answer, endpoint, now=now, secrets=(*request.secrets, *held), standing=standing)
 
     async def _prepare(
-        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context
+        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context
     ) -> Prepared:
         client = await self._sources.client(app, policy, context)
         own = self._own(client, await self._sources.key(app, policy, context))

@@ -15,6 +15,7 @@ from gateway.policy.context import Context
 from gateway.policy.model import (
     Assertion,
     Authorize,
+    DeviceEndpoint,
     Grant,
     Policy,
     RevokeEndpoint,
@@ -49,7 +50,9 @@ class Prepared:
     signed: Signed | None
 
 
-def prepare(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context, own: Own) -> Prepared:
+def prepare(
+    policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context, own: Own
+) -> Prepared:
     """Render an endpoint's templates. Raises `ValueError`."""
     context = with_own(context, own)
     signed = signed_by(policy, context, own)
@@ -129,10 +132,13 @@ def _statement(policy: Policy, described: Assertion, context: Context) -> Statem
     )
 
 
-def _endpoint(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context) -> Endpoint:
+def _endpoint(policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context) -> Endpoint:
     seen = len(context.used)
     url = UrlTemplate.parse(described.url).render(context)
     params = _each(policy, described.params, lambda value: _param(value, context))
+    if isinstance(described, DeviceEndpoint):  # RFC 8628 §3.1: the client authenticates as at the token endpoint
+        client_auth = policy.auth.token.client_auth if policy.auth.token else "none"
+        return Endpoint(url=url, client_auth=client_auth, params=params, secrets=tuple(context.used[seen:]))
     headers = _each(policy, described.headers, lambda value: _value(value, context))
     secrets = tuple(context.used[seen:])
     if isinstance(described, RevokeEndpoint):
