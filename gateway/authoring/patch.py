@@ -16,6 +16,7 @@ _ORDER = (
     ("fields",),
     ("auth",),
     ("auth", "authorize"),
+    ("auth", "device"),
     ("auth", "token"),
     ("auth", "refresh"),
     ("auth", "revoke"),
