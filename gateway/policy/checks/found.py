@@ -58,8 +58,10 @@ def _field(draft: Draft, field: Field, at: str) -> Iterator[Fault]:
 
 
 def _names(text: str | None) -> tuple[str, ...]:
+    """The fields that a template names; what an answer calls the same is none of them."""
     try:
-        return tuple(dict.fromkeys(path[-1] for path in Template.parse(text or "").paths))
+        paths = Template.parse(text or "").paths
+        return tuple(dict.fromkeys(path[-1] for path in paths if path[:-1] in ((), ("fields",))))
     except TemplateInvalid:
         return ()
 
