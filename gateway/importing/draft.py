@@ -42,13 +42,20 @@ class Draft:
 
     def put(self, path: str, value: Any) -> None:
         """Set a value at a dotted path; None and what is empty leave it as it is."""
-        if value is None or value == {} or value == [] or value == "":
+        if value is None or (isinstance(value, str | list | dict) and not value):
             return
         at = self.policy
         *way, last = path.split(".")
         for step in way:
             at = at.setdefault(step, {})
         at[last] = value
+
+    def drop(self, path: str) -> None:
+        """Take away what is set at a dotted path."""
+        way, _, last = path.rpartition(".")
+        at = self.get(way) if way else self.policy
+        if isinstance(at, dict):
+            at.pop(last, None)
 
     def get(self, path: str) -> Any:
         """Return what is set at a dotted path, or None."""

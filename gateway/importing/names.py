@@ -3,6 +3,7 @@
 import re
 
 from gateway.policy.context import ALIAS, ROOTS
+from gateway.policy.suffix import is_public_suffix
 
 _STANDARD = ("access_token", "refresh_token", "token_type", "expires_in", "scope", "id_token")
 """A bare name is looked up in the token's answer first, so no field has one of these."""
@@ -39,3 +40,12 @@ def pinned(pattern: str) -> str:
     r"""Return the domain that a pattern's values end with, as in `^[a-z]+\.example\.com$`, or ""."""
     found = re.search(r"((?:\\\.[A-Za-z0-9-]+){2,})\$$", pattern)
     return found[1].replace("\\.", ".")[1:].lower() if found else ""
+
+
+def registrable(host: str) -> str:
+    """The domain that somebody has registered, of a host below it."""
+    labels = host.partition(":")[0].partition("/")[0].lower().strip(".").split(".")
+    for number in range(len(labels) - 1, 0, -1):
+        if not is_public_suffix(".".join(labels[number - 1 :]), icann_only=True):
+            return ".".join(labels[number - 1 :])
+    return ""

@@ -3,6 +3,7 @@
 What a caller sends itself comes before nango's headers, so those without a credential are our defaults.
 """
 
+import re
 from typing import Any
 
 from gateway.importing.data import listed, scalar, table, text
@@ -16,7 +17,8 @@ from gateway.importing.outcome import NotImportable
 _CREDENTIAL = ("accessToken", "apiKey", "credentials.", "assertionOption.", "clientId", "clientSecret")
 _BEARER = "Bearer {{ access_token }}"
 _SPELLED = {"authorization": "Authorization", "accept": "Accept", "content-type": "Content-Type"}
-_NEEDED = "every request needs"  # a lack of what stands in these is one of the whole policy
+_ASKABLE = re.compile(r"version|^accept|^content|^user-agent", re.IGNORECASE)
+"""Headers by which a caller says what it wants to have."""
 _RETRY_AFTER = "retry-after"
 _TESTS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD")
 
@@ -79,12 +81,9 @@ class Calls:
         spelled = _SPELLED.get(name.lower(), name)
         is_credential = any(word in value for word in _CREDENTIAL) or name.lower() == "authorization"
         written = self._values.text(value)
-        (self._headers if is_credential or self._is_secret(value) else self._defaults)[spelled] = written
-
-    def _is_secret(self, value: str) -> bool:
-        keys = {name.rpartition("connectionConfig.")[2] for name in references(value)}
-        names = {self._fields.name_of(key) for key in keys if self._fields.knows(key)}
-        return any(row["name"] in names and row.get("secret") for row in self._fields.rows())
+        is_theirs = "${connectionConfig." in value and "||" not in value and not _ASKABLE.search(name + value)
+        comes_first = name.lower() == "user-agent"  # the one of nango's that does
+        (self._headers if is_credential or is_theirs or comes_first else self._defaults)[spelled] = written
 
     def _aws(self, argument: str) -> None:
         """AWS Signature Version 4, from the function's arguments: key id, key, region, service, host."""
@@ -130,7 +129,7 @@ class Calls:
         injected = {name.lower() for name in table(self._entry.proxy.get("query"))}
         kept = [one for one in query.split("&") if one and one.partition("=")[0].lower() not in injected]
         path = "/" + path.lstrip("/") + ("?" + "&".join(kept) if kept else "")
-        if "apiKey" in path or "credentials.password" in path:
+        if "${apiKey}" in path or "${credentials.apiKey}" in path or "${credentials.password}" in path:
             raise NotImportable("its URL has the key in it")
         other = text(verification.get("base_url_override"))
         test: dict[str, Any] = {"method": method} if method != "GET" else {}

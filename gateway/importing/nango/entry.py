@@ -69,17 +69,22 @@ class Entry:
         """Every value in the host of any URL."""
         for url in self.urls():
             for one in self.usable(url):
-                match = _IN_HOST.match(one)
-                host, scheme = (match[2], match[1]) if match else ("", None)
+                host = host_in(one)
                 for value in _VALUE.finditer(host):
                     before, after = host[: value.start()], host[value.end() :]
-                    yield Use(value[1], before, after, not scheme and not before)
+                    yield Use(value[1], before, after, begins=not before and "://" not in one.partition("$")[0])
 
 
 def entries(data: Table) -> Iterator[Entry]:
     """Yield every provider; one that inherits has what it doesn't say itself from the other."""
     for name, value in data.items():
         yield Entry(name, _inherited(data, name, value))
+
+
+def host_in(url: str) -> str:
+    """The host of a URL, with the values in it."""
+    match = _IN_HOST.match(url)
+    return match[2] if match else ""
 
 
 def path_of(root: str, key: str) -> str:

@@ -11,9 +11,9 @@ from gateway.importing.nango.shape import Shape
 from gateway.policy import pattern
 
 _SECRET = re.compile(
-    r"(?:key|secret|password|passwd|token|jwt|credential|pin)$|^(?:assertion|private)|private_?key", re.I
+    r"(?:key|secret|password|passwd|token|jwt|credential|pin)$|^(?:assertion|private)|private_?key", re.IGNORECASE
 )
-_PUBLIC_KEYS = re.compile(r"(?:public|key_?id|token_?id|project_?key|key_?name)", re.I)
+_PUBLIC_KEYS = re.compile(r"(?:public|key_?id|token_?id|project_?key|key_?name)", re.IGNORECASE)
 _KINDS = {"uuid": "uuid", "email": "email"}
 _MOST_CHOICES = 100
 _LONGEST_PATTERN = 400
@@ -93,6 +93,11 @@ class Fields:
         """The field's name, once it is used."""
         return self._names[key]
 
+    def forget(self, key: str) -> None:
+        """Don't ask for a value after all."""
+        self._names.pop(key, None)
+        self._rows.pop(key, None)
+
     def make_secret(self, key: str) -> None:
         """Say that a value is one that nobody else may see."""
         self.use(key)
@@ -122,7 +127,11 @@ class Fields:
 
     def _row(self, key: str, name: str) -> dict[str, Any]:
         spec, shape = self._spec(key), self._shapes.get(key, Shape())
-        row: dict[str, Any] = {"name": name, "label": line(spec.get("title"), 80), "help": line(spec.get("description"))}
+        row: dict[str, Any] = {
+            "name": name,
+            "label": line(spec.get("title"), 80),
+            "help": line(spec.get("description")),
+        }
         if key in self._entry.found:
             row |= {"kind": shape.kind, "domains": list(shape.domains), "from": f"{{{{ {self._entry.found[key]} }}}}"}
             return {part: value for part, value in row.items() if value and value != "text"}
@@ -148,7 +157,7 @@ class Fields:
         return {part: value for part, value in row.items() if value not in ("", [], None) and value != "text"}
 
     def _pattern(self, key: str, spec: Table, shape: Shape) -> str:
-        """nango's pattern where it can be used: what its own example doesn't match would keep people out."""
+        """Return nango's pattern where it can be used: what its own example doesn't match would keep people out."""
         written = spec.get("pattern")
         if not isinstance(written, str) or shape.kind == "url" or shape.before or shape.after:
             return ""
@@ -174,7 +183,9 @@ class Fields:
 
     def _docs(self, spec: Table) -> str:
         page, section = text(self._entry.data.get("docs_connect")), text(spec.get("doc_section"))
-        is_link = section.startswith("#") and page.startswith("https://") and not re.search(r"[\s\"<>{}]", page + section)
+        is_link = (
+            section.startswith("#") and page.startswith("https://") and not re.search(r"[\s\"<>{}]", page + section)
+        )
         return page + section if is_link else ""
 
 
@@ -198,7 +209,9 @@ def _whole(value: str, shape: Shape) -> str:
 
 
 def _choices(spec: Table, shape: Shape) -> list[str]:
-    return list(dict.fromkeys(_whole(value, shape) for value in map(text, listed(spec.get("enum"))[:_MOST_CHOICES]) if value))
+    return list(
+        dict.fromkeys(_whole(value, shape) for value in map(text, listed(spec.get("enum"))[:_MOST_CHOICES]) if value)
+    )
 
 
 def _default(spec: Table, shape: Shape) -> str:

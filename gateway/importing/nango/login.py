@@ -1,4 +1,4 @@
-"""[auth] of the providers that speak OAuth 2.0: a login, the client's own credentials, a client that registers itself."""
+"""[auth] of the providers that speak OAuth 2.0: a login, a client's own credentials, a client that registers itself."""
 
 from typing import Any
 
@@ -89,7 +89,9 @@ class Login:
         self._fields.row("client_private_key").update(label="Private key (PEM)", help="")
         key_id = self._fields.own("key_id", label="Key ID")
         self._draft.put("auth.assertion", {"key": {"field": name}, "key_id": f"{{{{ {key_id} }}}}"})
-        self._draft.note("The private key is asked for as PEM, and its id beside it; nango takes a JWK, which has both.")
+        self._draft.note(
+            "The private key is asked for as PEM, and its id beside it; nango takes a JWK, which has both."
+        )
 
     def _authorize(self) -> None:
         url = self._urls.read(text(self._data.get("authorization_url")))
@@ -120,7 +122,7 @@ class Login:
         return params
 
     def _replacements(self) -> None:
-        """nango replaces text in the login URL: names of parameters, or one that is left out."""
+        """Read what nango replaces in the login URL: names of parameters, or one that is left out."""
         names: dict[str, str] = {}
         for old, new in table(self._data.get("authorization_url_replacements")).items():
             name, other = old.removesuffix("="), text(new).removesuffix("=")

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
-from gateway.importing.data import line, read, text
+from gateway.importing.data import line, read, table, text
 from gateway.importing.draft import Draft, is_app
 from gateway.importing.nango import known
 from gateway.importing.nango.calls import Calls
@@ -28,7 +28,9 @@ def from_nango(document: str, only: Collection[str] = ()) -> Iterator[Imported]:
     Raises `FileInvalid` at once where the text is no such list.
     """
     data = read(document)
-    chosen = [entry for number, entry in enumerate(entries(data)) if number < _MOST and (not only or entry.name in only)]
+    chosen = [
+        entry for number, entry in enumerate(entries(data)) if number < _MOST and (not only or entry.name in only)
+    ]
     return (_imported(entry) for entry in chosen)
 
 
@@ -47,6 +49,7 @@ def _imported(entry: Entry) -> Imported:
 
 class _Provider:
     def __init__(self, entry: Entry, draft: Draft) -> None:
+        entry.found |= known.FOUND.get(entry.name, {})
         found = shapes(entry)
         self.entry = entry
         self.draft = draft
@@ -64,18 +67,22 @@ class _Provider:
         draft.policy["allow"] = {"urls": []}
         if why := known.NOT.get(entry.name):
             raise NotImportable("what nango does by its own code", why)
+        if entry.mode == "API_KEY" and table(entry.data.get("integration_config")):
+            raise NotImportable("an API that whoever sets it up describes")
         self._authenticate()
         base = self._base()
         self.calls.inject(has_token=entry.mode in _TOKEN_MODES and entry.mode != "BILL")
         self.calls.limits()
         self.calls.test(base)
         known.apply(entry.name, draft, self.fields)
+        self._margin()
         self._protect()
         self._script()
+        self._rest()
         self._label()
         draft.put("fields", self.fields.rows())
 
-    def _authenticate(self) -> None:  # noqa: PLR0912  a table of nango's kinds
+    def _authenticate(self) -> None:  # noqa: C901, PLR0912  a table of nango's kinds
         put = self.draft.put
         match self.entry.mode:
             case "OAUTH2":
@@ -130,8 +137,22 @@ class _Provider:
         self.draft.policy["allow"]["urls"] = [self.urls.origin(base)]
         return base
 
+    def _margin(self) -> None:
+        seconds = self.entry.data.get("token_expiration_buffer")
+        if isinstance(seconds, int) and seconds > 0 and self.draft.get("auth.token"):
+            self.draft.put("auth.token.margin", f"{seconds}s")
+
+    def _rest(self) -> None:
+        """Say what the entry has that isn't known here: a newer list may have a key that matters."""
+        if self.entry.mode == "API_KEY" and "api_key" not in str(self.draft.get("inject")):
+            self.draft.lack("where the key goes: the entry doesn't say it")
+        for where, known_keys in ((self.entry.data, known.KEYS), (self.entry.proxy, known.PROXY_KEYS)):
+            for key in where:
+                if key not in known_keys:
+                    self.draft.lack("a key of the list that isn't known here", line(key, 60))
+
     def _protect(self) -> None:
-        """The app's own secret goes to no host that somebody chooses: there each person brings a client of their own."""
+        """The app's own secret goes to no host that somebody chooses: there each person brings an own client."""
         if not isinstance(self.draft.get("auth.client_secret.secret"), str):
             return
         written = " ".join(filter(None, (self.draft.get(path) for path in _CHOSEN)))
@@ -147,6 +168,8 @@ class _Provider:
     def _script(self) -> None:
         if script := self.entry.script:
             if any(lack.what.startswith("a value that nango finds by a program") for lack in self.draft.lacks):
+                return
+            if self.entry.name in known.FOUND:
                 return
             self.draft.note(f"nango runs {line(script, 60)} after connecting; nothing here needs what that finds.")
         if line(self.entry.data.get("credentials_verification_script"), 60) and not self.draft.get("test"):

@@ -65,16 +65,13 @@ class Steps:
         if not url:
             raise NotImportable("no token URL")
         self._draft.put(f"{at}.url", url)
-        if not is_bearer or not self._client_secret(params):
-            self._draft.put(f"{at}.client_auth", "none")
+        self._draft.put(f"{at}.client_auth", "none")
         self._draft.put(f"{at}.format", "query" if is_get and params else form if form != "form" else None)
-        kept = {name: value for name, value in params.items() if not (is_bearer and name in ("grant_type", "assertion"))}
+        kept = {
+            name: value for name, value in params.items() if not (is_bearer and name in ("grant_type", "assertion"))
+        }
         self._draft.put(f"{at}.params", self._params(kept, form))
         self._draft.put(f"{at}.headers", self._headers(table(data.get("token_headers"))))
-
-    def _client_secret(self, params: dict[str, Any]) -> bool:
-        """Take the client's own credentials out of the parameters, for the grant that sends them itself."""
-        return False
 
     def _params(self, written: dict[str, Any], form: str) -> dict[str, Any]:
         params: dict[str, Any] = {}
@@ -197,7 +194,9 @@ class Steps:
             "response": {"access_token": "token", "expires_in": "expires_at"},
             "expires": "date",
         }
-        self._draft.note("The person types in the installation's id; nango sends them to the app's page and reads it there.")
+        self._draft.note(
+            "The person types in the installation's id; nango sends them to the app's page and reads it there."
+        )
 
     def aws(self) -> None:
         """AWS_SIGV4: keys that sign each request; nango gets them by assuming a role."""

@@ -4,13 +4,13 @@ import re
 
 from gateway.importing.data import text
 from gateway.importing.draft import Draft
-from gateway.importing.nango.entry import Entry
+from gateway.importing.names import registrable
+from gateway.importing.nango.entry import Entry, host_in
 from gateway.importing.nango.expression import references
 from gateway.importing.nango.fields import Fields
 from gateway.importing.nango.shape import Shape
 from gateway.importing.nango.values import Values
 from gateway.importing.outcome import NotImportable
-from gateway.policy.suffix import is_public_suffix
 
 _BEGINS = re.compile(r"(https?://)?((?:\$\{[^}]*\}|[^/?#$])*)")
 _ORIGIN = re.compile(r"(?:https?://)?(?:\{\{[^}]*\}\}|[^/?#{])*")
@@ -56,14 +56,14 @@ class Urls:
     def domains(self) -> list[str]:
         """The domains of the provider's own URLs: below them are the hosts that its answers may name."""
         written = [one for url in self._entry.urls() for one in self._entry.usable(url)]
-        hosts = [match[2].lower() for match in map(_BEGINS.match, written) if match]
-        found = [domain for host in hosts if host and "$" not in host and (domain := _registrable(host))]
+        hosts = [host_in(one).lower() for one in written]
+        found = [domain for host in hosts if host and "$" not in host and (domain := registrable(host))]
         if not found:
             tails = [host.rpartition("}")[2].lstrip(".-") for host in hosts if "$" in host]
-            found = [domain for tail in tails if "." in tail and (domain := _registrable(tail))]
+            found = [domain for tail in tails if "." in tail and (domain := registrable(tail))]
         if not found:
             examples = [text(spec.get("example")).rpartition("://")[2] for spec in self._entry.config.values()]
-            found = [domain for one in examples if "." in one and " " not in one and (domain := _registrable(one))][:1]
+            found = [domain for one in examples if "." in one and " " not in one and (domain := registrable(one))][:1]
             if found:
                 self._draft.note(f"The host that an answer names is pinned to {found[0]}, from nango's example of it.")
         if not found:
@@ -78,23 +78,22 @@ class Urls:
                 return url
             following = found[number + 1]
             if len(keys) == 1 and (default := _difference(url, following)):
-                if default[1] and self._takes(default[0], default[1]):
-                    return url
+                self._take(*default)
+                return url
             self._draft.lack("another URL for where a value is given", url)
         return found[-1]
 
     def _may_be_missing(self, key: str) -> bool:
         return self._fields.is_optional(key) and not self._fields.has_default(key)
 
-    def _takes(self, key: str, value: str) -> bool:
-        """Make a literal the default of a field, if it is one of its choices."""
+    def _take(self, key: str, value: str) -> None:
+        """Make a literal the default of a field, and one of its choices."""
         shape = self._shapes.get(key, Shape())
         value = f"https://{value}" if shape.kind == "url" and "://" not in value else value
         row = self._fields.row(key)
         if row.get("choices") and value not in row["choices"]:
             row["choices"] = [*row["choices"], value]
         self._fields.default(key, value)
-        return True
 
 
 def _key(name: str) -> str:
@@ -110,12 +109,3 @@ def _difference(url: str, other: str) -> tuple[str, str] | None:
     if other.startswith(before) and other.endswith(after) and len(other) > len(before) + len(after):
         return _key(names[0]), other[len(before) : len(other) - len(after) or None]
     return None
-
-
-def _registrable(host: str) -> str:
-    """The domain that somebody has registered, of a host below it."""
-    labels = host.partition(":")[0].partition("/")[0].lower().strip(".").split(".")
-    for number in range(len(labels) - 1, 0, -1):
-        if not is_public_suffix(".".join(labels[number - 1 :]), icann_only=True):
-            return ".".join(labels[number - 1 :])
-    return ""

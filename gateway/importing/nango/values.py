@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.importing.data import scalar
+from gateway.importing.data import scalar, table
 from gateway.importing.draft import Draft, literal
 from gateway.importing.names import field_name
 from gateway.importing.nango.entry import Entry, path_of
@@ -49,6 +49,7 @@ class Values:
         self._fields = fields
         self._shapes = shapes
         self._draft = draft
+        self._fallback = False
 
     def text(self, written: Any, *, shown: bool = False) -> str:
         """Return a template of ours. Raises `NotImportable`."""
@@ -80,7 +81,7 @@ class Values:
         except Unreadable as error:
             raise NotImportable("a template of nango's can't be read", str(error)) from None
 
-    def path(self, name: str, *, shown: bool = False) -> str:  # noqa: PLR0911, PLR0912  a table of what names are
+    def path(self, name: str, *, shown: bool = False) -> str:  # noqa: C901, PLR0911  a table of what names are
         """Return what one of nango's names is in our templates. Raises `NotImportable`."""
         name = name.replace("connection_config.", "connectionConfig.")
         if name.startswith("connectionConfig."):
@@ -112,9 +113,16 @@ class Values:
     def _field(self, key: str, *, shown: bool) -> str:
         if not self._fields.knows(key):
             self._draft.note(f"{field_name(key)}: nango's file names it and doesn't say what it is; it is asked for.")
-        elif self._entry.script and self._entry.config.get(key, {}).get("automated") and key not in self._entry.found:
+        elif self._is_found_by_program(key) and not self._fallback:
             self._draft.lack("a value that nango finds by a program; the person is asked for it", key)
         return self._fields.use(key, shown=shown)
+
+    def _is_found_by_program(self, key: str) -> bool:
+        """Whether nobody gives a value but the program that nango runs once there is a token."""
+        if not self._entry.script or key in self._entry.found:
+            return False
+        login = str(self._entry.data.get("authorization_url"))
+        return table(self._entry.config.get(key)).get("automated") is True and f".{key}}}" not in login
 
     def _credential(self, key: str, *, shown: bool) -> str:
         if key.startswith("raw."):
@@ -179,12 +187,16 @@ class Values:
 
     def _with_default(self, first: str, second: str, *, shown: bool) -> str:
         """A value with what is sent where it is missing; the one that names nango is nobody else's."""
-        text = self.whole(first, shown=shown)
+        self._fallback = True
+        try:
+            text = self.whole(first, shown=shown)
+        finally:
+            self._fallback = False
         if "nango" in second.lower():
             return text
         parts = self.parts(first)
         if len(parts) == 1 and isinstance(parts[0], Reference) and "${" not in second:
-            return f"{{{{ {self.path(parts[0].name, shown=shown)} | default({_quoted(literal(second))}) }}}}"
+            return f"{text.removesuffix(' }}')} | default({_quoted(literal(second))}) }}}}"
         self._draft.lack("a second value for where the first is missing", second)
         return text
 
