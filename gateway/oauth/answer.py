@@ -68,11 +68,18 @@ def read_token(
     answer: Answer, endpoint: Endpoint, *, now: float, secrets: Iterable[Secret] = ()
 ) -> TokenAnswer | TokenRefused:
     """Read a token endpoint's answer. `now` is when the request was sent; `secrets` what was in it."""
+    data = read_object(answer, endpoint, now=now, secrets=secrets)
+    return data if isinstance(data, TokenRefused) else read_parameters(data, endpoint, now=now)
+
+
+def read_object(
+    answer: Answer, endpoint: Endpoint, *, now: float, secrets: Iterable[Secret] = ()
+) -> Mapping[str, Any] | TokenRefused:
+    """Read an answer's parameters, or what it says instead. Arguments as for `read_token`."""
     secrets = tuple(secrets)
     if answer.status in _REDIRECT:
         return TokenRefused(
-            error="redirect",
-            detail=f"The token endpoint answered {answer.status}, a redirect, which is never followed.",
+            error="redirect", detail=f"The provider answered {answer.status}, a redirect, which is never followed."
         )
     data = _parse(answer)
     if data is None:
@@ -81,7 +88,7 @@ def read_token(
     failed = answer.status not in _OK or error is not None
     if failed or (endpoint.success_when and not dig(data, endpoint.success_when)):
         return _refusal(answer, endpoint, data, error=error, secrets=secrets, now=now)
-    return read_parameters(data, endpoint, now=now)
+    return data
 
 
 def read_parameters(data: Mapping[str, Any], endpoint: Endpoint, *, now: float) -> TokenAnswer | TokenRefused:

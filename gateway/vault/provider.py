@@ -8,10 +8,20 @@ from gateway.errors import PolicyError, Refusal, UpstreamError
 from gateway.oauth import grants
 from gateway.oauth.answer import TokenAnswer, TokenRefused, read_parameters, read_revocation, read_token
 from gateway.oauth.authorize import AuthorizationEndpoint, authorization_url
+from gateway.oauth.device import (
+    DeviceCode,
+    Pending,
+    device_request,
+    poll_request,
+    read_device_code,
+    read_poll,
+    slower,
+)
 from gateway.oauth.endpoint import ClientCredentials, Endpoint, ParamValue
+from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
-from gateway.policy.model import Authorize, Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
+from gateway.policy.model import Authorize, DeviceEndpoint, Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
 from gateway.policy.template import MissingValue
 from gateway.policy.url import UrlTemplate
 from gateway.policy.value import render_text
@@ -157,6 +167,39 @@ class Provider:
         known = (*request.secrets, *credentials.all_secrets)
         return read_revocation(answer, endpoint, now=self._clock(), secrets=known)
 
+    async def device_code(self, app: str, policy: Policy, context: Context) -> DeviceCode | TokenRefused:
+        """Ask for a code that a person types in (RFC 8628 §3.1). Raises `PolicyError`, `StoreError`."""
+        described = policy.auth.device
+        if described is None:
+            raise _unusable(app, "has no [auth.device]")
+        client, endpoint = await self._prepare(app, policy, described, context)
+        if client is None:
+            raise _unusable(app, "has no auth.client_id")
+        scope = join_scopes(described.scopes, described.scope_separator)
+        request = device_request(endpoint, client, scope=scope)
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return _unreached(error)
+        return read_device_code(answer, endpoint, now=self._clock(), secrets=request.secrets)
+
+    async def poll(
+        self, app: str, policy: Policy, context: Context, *, device_code: Secret, interval: float
+    ) -> TokenAnswer | Pending | TokenRefused:
+        """Ask once whether a code was used; `interval` is how many seconds polls are apart. Raises as `device_code`."""
+        if policy.auth.token is None:
+            raise _unusable(app, "has no [auth.token]")
+        client, endpoint = await self._prepare(app, policy, policy.auth.token, context)
+        if client is None:
+            raise _unusable(app, "has no auth.client_id")
+        request = poll_request(endpoint, client, device_code=device_code)
+        now = self._clock()  # before the call, as in `_tokens`
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return slower(interval, error.refusal.detail)
+        return read_poll(answer, endpoint, interval=interval, now=now, secrets=request.secrets)
+
     async def _tokens(
         self, request: OutgoingRequest, endpoint: Endpoint, until: float | None, held: tuple[Secret, ...] = ()
     ) -> TokenAnswer | TokenRefused:
@@ -172,7 +215,7 @@ class Provider:
         return read_token(answer, endpoint, now=now, secrets=(*request.secrets, *held))
 
     async def _prepare(
-        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context
+        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context
     ) -> tuple[ClientCredentials | None, Endpoint]:
         client = await self._sources.client(app, policy, context)
         try:
@@ -182,10 +225,14 @@ class Provider:
         return client, endpoint
 
 
-def _render(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context) -> Endpoint:
+def _render(policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context) -> Endpoint:
     """Render an endpoint's templates and scripts; in a thread, for a script may take 50 ms."""
     url = UrlTemplate.parse(described.url).render(context)
     params = _render_params(policy, described.params, context)
+    if isinstance(described, DeviceEndpoint):  # RFC 8628 §3.1: the client authenticates as at the token endpoint
+        return Endpoint(
+            url=url, client_auth=policy.auth.token.client_auth if policy.auth.token else "none", params=params
+        )
     headers = {name: _render_value(value, context) for name, value in described.headers.items()}
     if isinstance(described, RevokeEndpoint):
         standing = policy.auth.token.client_auth if policy.auth.token else "basic"

@@ -1,7 +1,7 @@
 """Checks of [auth] and [test]: what each grant needs, where credentials may stand, and where they may be sent."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gateway.policy.checks import urls
 from gateway.policy.draft import Draft
@@ -24,8 +24,9 @@ _NEEDS: dict[Grant, tuple[str, ...]] = {
     Grant.IMPLICIT: ("client_id", "authorize"),
     Grant.PASSWORD: ("token",),
     Grant.CLIENT_CREDENTIALS: ("client_id", "client_secret", "token"),
+    Grant.DEVICE_CODE: ("client_id", "device", "token"),
 }
-_TOKEN_ONLY = ("authorize", "token", "refresh", "revoke", "keep_alive")
+_TOKEN_ONLY = ("authorize", "device", "token", "refresh", "revoke", "keep_alive")
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -54,12 +55,19 @@ def _sections(auth: Auth) -> Iterator[Fault]:
         for name in _TOKEN_ONLY:
             if getattr(auth, name) is not None:
                 yield f"auth.{name}", f"has no use for the grant {auth.grant}; leave it out or choose another grant"
-    if auth.grant in (Grant.PASSWORD, Grant.CLIENT_CREDENTIALS) and auth.authorize:
-        yield "auth.authorize", f"has no use for the grant {auth.grant}, which has no login page; leave it out"
+    yield from _logins(auth)
     if auth.refresh and auth.refresh.url is None and auth.token is None and auth.grant.has_token:
         yield "auth.refresh.url", "is required, as there is no [auth.token] to take it from"
     if auth.keep_alive is not None and auth.keep_alive <= 0:
         yield "auth.keep_alive", "must be more than nothing"
+
+
+def _logins(auth: Auth) -> Iterator[Fault]:
+    """Where a person allows it: one way alone."""
+    if auth.device and auth.grant.has_token and auth.grant is not Grant.DEVICE_CODE:
+        yield "auth.device", f"has no use for the grant {auth.grant}; leave it out, or choose the grant device_code"
+    if auth.authorize and auth.grant in (Grant.PASSWORD, Grant.CLIENT_CREDENTIALS, Grant.DEVICE_CODE):
+        yield "auth.authorize", f"has no use for the grant {auth.grant}, which has no login page; leave it out"
 
 
 def _credentials(draft: Draft, auth: Auth) -> Iterator[Fault]:
@@ -99,7 +107,7 @@ def _field_source(draft: Draft, name: str, field: str) -> Iterator[Fault]:
 
 
 def _endpoints(draft: Draft, auth: Auth) -> Iterator[Fault]:
-    for name in ("authorize", "token", "refresh", "revoke"):
+    for name in ("authorize", "device", "token", "refresh", "revoke"):
         section = getattr(auth, name)
         if section is None or section.url is None:
             continue
@@ -115,6 +123,8 @@ def _endpoints(draft: Draft, auth: Auth) -> Iterator[Fault]:
             yield from _answer(section, f"auth.{name}")
     if auth.authorize:
         yield from _login(auth.authorize)
+    if auth.device:
+        yield from _scopes(auth.device.scopes, "auth.device")
 
 
 def is_scope(text: str) -> bool:
@@ -122,10 +132,14 @@ def is_scope(text: str) -> bool:
     return bool(text.strip()) and not re.search(r"[\s\"\\]", text)
 
 
-def _login(login: Authorize) -> Iterator[Fault]:
-    for number, scope in enumerate(login.scopes):
+def _scopes(scopes: Sequence[str], at: str) -> Iterator[Fault]:
+    for number, scope in enumerate(scopes):
         if not is_scope(scope):
-            yield f"auth.authorize.scopes[{number}]", "must be one scope, without blanks or quotes; list each by itself"
+            yield f"{at}.scopes[{number}]", "must be one scope, without blanks or quotes; list each by itself"
+
+
+def _login(login: Authorize) -> Iterator[Fault]:
+    yield from _scopes(login.scopes, "auth.authorize")
     for scope, words in login.scope_words.items():
         at = key_path(("auth", "authorize", "scope_words", scope))
         if scope not in login.scopes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gateway.policy.context import field_of
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault
 from gateway.policy.found import Stage, stage_of
@@ -58,10 +59,8 @@ def _field(draft: Draft, field: Field, at: str) -> Iterator[Fault]:
 
 
 def _names(text: str | None) -> tuple[str, ...]:
-    """The fields that a template names; what an answer calls the same is none of them."""
     try:
-        paths = Template.parse(text or "").paths
-        return tuple(dict.fromkeys(path[-1] for path in paths if path[:-1] in ((), ("fields",))))
+        return tuple(dict.fromkeys(filter(None, map(field_of, Template.parse(text or "").paths))))
     except TemplateInvalid:
         return ()
 

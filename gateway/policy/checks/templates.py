@@ -36,6 +36,7 @@ class Place:
 _INJECT = Place(token=True, test=True, secret=True, why="in [inject]")
 _LOGIN = Place(once=True, connection=False, why="in a login URL, which the browser shows")
 _TOKEN = Place(secret=True, once=True, connection=False, why="in [auth.token], before there is a token")
+_DEVICE = replace(_TOKEN, why="in [auth.device], before there is a token")
 _RENEW = Place(token=True, secret=True, why="when a token is renewed or revoked")
 _FOUND = Place(token=True, lookup=True, callback=True, test=True, connection=False, why="in a field that is found")
 _FOUND_SECRET = replace(_FOUND, secret=True)
@@ -69,7 +70,13 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
     if draft.inject:
         parts += [(f"inject.{name}", getattr(draft.inject, name), _INJECT) for name in ("headers", "query", "body")]
     if draft.auth:
-        for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
+        for section, place in (
+            ("authorize", _LOGIN),
+            ("device", _DEVICE),
+            ("token", _TOKEN),
+            ("refresh", _RENEW),
+            ("revoke", _RENEW),
+        ):
             model = getattr(draft.auth, section)
             parts += [(f"auth.{section}.{name}", getattr(model, name, None), place) for name in ("params", "headers")]
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
@@ -86,7 +93,13 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
 def _urls(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
     texts: list[tuple[str, str | None, Place]] = [("base_url", draft.base_url, _URL)]
     if draft.auth:
-        for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
+        for section, place in (
+            ("authorize", _LOGIN),
+            ("device", _DEVICE),
+            ("token", _TOKEN),
+            ("refresh", _RENEW),
+            ("revoke", _RENEW),
+        ):
             texts.append((f"auth.{section}.url", getattr(getattr(draft.auth, section), "url", None), place))
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
         if call:
