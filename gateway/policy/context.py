@@ -17,6 +17,14 @@ def is_secret_path(path: Path) -> bool:
     return bool(path) and path[-1] in SECRET_TOKENS
 
 
+def field_of(path: Path) -> str | None:
+    """Return the field that a path may name: `x`, `fields.x` or `authData.x`. None: it leads elsewhere."""
+    match path:
+        case (name,) | ("fields" | "authData", name):
+            return name
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """The values of one connection at one time. `used` collects each secret that was revealed on the way.

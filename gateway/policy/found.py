@@ -9,7 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import Any
 
-from gateway.policy.context import ALIAS, Context
+from gateway.policy.context import ALIAS, Context, field_of
 from gateway.policy.fields import error_of, host_spots
 from gateway.policy.model import Field, Policy, Script
 from gateway.policy.template import MissingValue, Path, Template, TemplateInvalid
@@ -82,7 +82,7 @@ def without_unfound(policy: Policy, context: Context) -> Policy:
         return policy
 
     def is_known(value: Any) -> bool:
-        return not any(path[-1] in unfound for _, leaf in leaves(value, "") for path in _paths(leaf))
+        return not any(field_of(path) in unfound for _, leaf in leaves(value, "") for path in _paths(leaf))
 
     inject = policy.inject.model_copy(
         update={
