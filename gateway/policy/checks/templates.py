@@ -1,6 +1,6 @@
 """Checks of templates and scripts: they can be read, and each path they name can be there when they are rendered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.finding import Fault, did_you_mean
 from gateway.policy.model import Script
+from gateway.policy.moment import MADE
 from gateway.policy.template import Path, Template, TemplateInvalid
 from gateway.policy.url import UrlInvalid, UrlTemplate
 from gateway.policy.value import leaves
@@ -30,19 +31,45 @@ class Place:
     secret: bool = False
     once: bool = False
     connection: bool = True
+    app: bool = False
+    app_secret: bool = False
+    assertion: bool = False
+    request: tuple[str, ...] = ()
     why: str
 
 
-_INJECT = Place(token=True, test=True, secret=True, why="in [inject]")
-_LOGIN = Place(once=True, connection=False, why="in a login URL, which the browser shows")
-_TOKEN = Place(secret=True, once=True, connection=False, why="in [auth.token], before there is a token")
-_DEVICE = replace(_TOKEN, why="in [auth.device], before there is a token")
-_RENEW = Place(token=True, secret=True, why="when a token is renewed or revoked")
+_INJECT = Place(token=True, test=True, secret=True, app=True, why="in [inject]")
+_LOGIN = Place(once=True, connection=False, app=True, request=MADE, why="in a login URL, which the browser shows")
+_TOKEN = Place(
+    secret=True,
+    once=True,
+    connection=False,
+    app=True,
+    app_secret=True,
+    assertion=True,
+    request=MADE,
+    why="in [auth.token], before there is a token",
+)
+_EXCHANGE = replace(_TOKEN, token=True, why="in [auth.exchange]")
+_DEVICE = replace(_TOKEN, app_secret=False, assertion=False, why="in [auth.device], before there is a token")
+_RENEW = replace(_EXCHANGE, once=False, connection=True, why="when a token is renewed or revoked")
+_ASSERTION = Place(secret=True, connection=False, app=True, request=MADE, why="in [auth.assertion]")
 _FOUND = Place(token=True, lookup=True, callback=True, test=True, connection=False, why="in a field that is found")
 _FOUND_SECRET = replace(_FOUND, secret=True)
-_TEST = Place(token=True, why="in a call of the policy's own")
+_TEST = Place(token=True, app=True, why="in a call of the policy's own")
 _LABEL = Place(token=True, test=True, once=True, why="in [connection], which is shown")
 _URL = Place(connection=False, why="in an allowed or base URL")
+
+
+_SECTIONS = {
+    "authorize": _LOGIN,
+    "device": _DEVICE,
+    "token": _TOKEN,
+    "exchange": _EXCHANGE,
+    "refresh": _RENEW,
+    "revoke": _RENEW,
+}
+"""What the parts of [auth] that are asked may name. In their URLs it is less: what is the app's own isn't for a log."""
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -70,15 +97,11 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
     if draft.inject:
         parts += [(f"inject.{name}", getattr(draft.inject, name), _INJECT) for name in ("headers", "query", "body")]
     if draft.auth:
-        for section, place in (
-            ("authorize", _LOGIN),
-            ("device", _DEVICE),
-            ("token", _TOKEN),
-            ("refresh", _RENEW),
-            ("revoke", _RENEW),
-        ):
+        for section, place in _SECTIONS.items():
             model = getattr(draft.auth, section)
             parts += [(f"auth.{section}.{name}", getattr(model, name, None), place) for name in ("params", "headers")]
+        names = ("key_id", "issuer", "subject", "audience", "claims", "headers")
+        parts += [(f"auth.assertion.{name}", getattr(draft.auth.assertion, name, None), _ASSERTION) for name in names]
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
         if call:
             parts += [(f"{name}.headers", call.headers, _TEST), (f"{name}.body", call.body, _TEST)]
@@ -93,14 +116,9 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
 def _urls(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
     texts: list[tuple[str, str | None, Place]] = [("base_url", draft.base_url, _URL)]
     if draft.auth:
-        for section, place in (
-            ("authorize", _LOGIN),
-            ("device", _DEVICE),
-            ("token", _TOKEN),
-            ("refresh", _RENEW),
-            ("revoke", _RENEW),
-        ):
-            texts.append((f"auth.{section}.url", getattr(getattr(draft.auth, section), "url", None), place))
+        for section, place in _SECTIONS.items():
+            url = getattr(getattr(draft.auth, section), "url", None)
+            texts.append((f"auth.{section}.url", url, replace(place, app_secret=False, assertion=False, request=())))
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
         if call:
             texts.append((f"{name}.url", call.url, _TEST))
@@ -134,6 +152,8 @@ def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
     match path:
         case ("lookup" | "callback", *_):
             yield from _answer(draft, path, at, place)
+        case ("app" | "assertion" | "request", *_):
+            yield from _own(draft, path, at, place)
         case ("fields", field):
             yield from _field(draft, field, at, place)
         case ("fields", *_):
@@ -150,6 +170,34 @@ def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
             yield at, "authData is a table; name one value of it, as in {{ authData.access_token }}"
         case _:
             yield from _bare(draft, path, at, place)
+
+
+def _own(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    """What the gateway brings itself: the client's, what it signed, what is made for the request."""
+    name = ".".join(path)
+    match path:
+        case ("app", "client_id" | "client_secret" as key):
+            if key == "client_secret" and not place.app_secret:
+                yield at, f"{name} is not for here; it stands in params and headers of [auth.token] and its like alone"
+            elif not place.app:
+                yield at, f"{name} is not known {place.why}"
+            elif draft.auth and getattr(draft.auth, key) is None:
+                yield at, f"{name} is the client's, and there is no auth.{key}; add it"
+        case ("app", *_):
+            yield at, f"{name} is unknown; the app has app.client_id and app.client_secret"
+        case ("assertion",):
+            if not place.assertion:
+                yield (
+                    at,
+                    f"{name} is not known {place.why}; it stands in params and headers of [auth.token] and its like",
+                )
+            elif draft.auth and draft.auth.assertion is None:
+                yield at, "assertion is what [auth.assertion] says, signed, and there is none; add it"
+        case ("request", key) if key in place.request:
+            pass
+        case _:
+            known = ", ".join(f"request.{key}" for key in place.request)
+            yield at, f"{name} is not known {place.why}" + (f"; known are {known}" if known else "")
 
 
 def _connection(rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
@@ -231,5 +279,6 @@ def _bare(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
 
 
 def _maps(draft: Draft, name: str) -> bool:
-    response: Mapping[str, str] = (draft.auth.token.response if draft.auth and draft.auth.token else None) or {}
-    return name in response
+    auth = draft.auth
+    sections = (auth.token, auth.exchange, auth.refresh) if auth else ()
+    return any(name in (section.response or {}) for section in sections if section)
