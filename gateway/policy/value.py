@@ -5,8 +5,24 @@ from typing import Any
 
 from gateway.policy import script
 from gateway.policy.context import Context
-from gateway.policy.model import Script
-from gateway.policy.template import Template
+from gateway.policy.model import Policy, Script
+from gateway.policy.template import MissingValue, Path, Template, TemplateInvalid
+
+
+def is_left_out(policy: Policy, missing: MissingValue) -> bool:
+    """Whether what needs this value goes without it: a field that may stay empty, or that is used once."""
+    name = missing.path.removeprefix("authData.").removeprefix("fields.")
+    return any(field.name == name and (field.once or not field.required) for field in policy.fields)
+
+
+def paths(value: Any) -> Iterator[Path]:
+    """Yield every path that the templates in a value name; scripts are not looked into."""
+    for _, leaf in leaves(value, ""):
+        if isinstance(leaf, str):
+            try:
+                yield from Template.parse(leaf).paths
+            except TemplateInvalid:
+                continue  # said by its check
 
 
 def render_text(value: str | Script, context: Context) -> str:

@@ -14,7 +14,7 @@ from gateway.policy.context import Context
 from gateway.policy.model import Authorize, Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
 from gateway.policy.template import MissingValue
 from gateway.policy.url import UrlTemplate
-from gateway.policy.value import render_text
+from gateway.policy.value import is_left_out, render_text
 from gateway.secret import Secret
 from gateway.vault.credentials import Credentials
 from gateway.vault.sources import Sources
@@ -226,7 +226,6 @@ def _render_params(
     policy: Policy, params: Mapping[str, str | Script | Literal[False]], context: Context
 ) -> dict[str, ParamValue]:
     """Render the parameters. One that needs a field which may be left out, or is used once, is left out without it."""
-    absent = {field.name for field in policy.fields if field.once or not field.required}
     rendered: dict[str, ParamValue] = {}
     for name, value in params.items():
         if value is False:
@@ -235,7 +234,7 @@ def _render_params(
         try:
             rendered[name] = _render_value(value, context)
         except MissingValue as error:
-            if error.path.removeprefix("authData.").removeprefix("fields.") not in absent:
+            if not is_left_out(policy, error):
                 raise
     return rendered
 
