@@ -1,5 +1,6 @@
 """Checks of templates and scripts: they can be read, and each path they name can be there when they are rendered."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +12,14 @@ from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.finding import Fault, did_you_mean
 from gateway.policy.model import Script
+from gateway.policy.moment import MADE
+from gateway.policy.request import CONTENT, MADE_OF, URL
 from gateway.policy.template import Path, Template, TemplateInvalid
 from gateway.policy.url import UrlInvalid, UrlTemplate
 from gateway.policy.value import leaves
 
 _STANDARD = ("access_token", "refresh_token", "token_type", "expires_in", "scope", "id_token")
+_REQUEST = re.compile(r"context\s*(?:\?\.|\.)\s*(?:authData\s*(?:\?\.|\.)\s*)?request\b")
 _NEARLY = 0.85  # likeness from which an unknown bare name is taken for a slip
 
 
@@ -30,16 +34,34 @@ class Place:
     secret: bool = False
     once: bool = False
     connection: bool = True
+    app: frozenset[str] = frozenset()
+    request: frozenset[str] = frozenset()
+    signature: bool = False
     why: str
 
 
-_INJECT = Place(token=True, test=True, secret=True, why="in [inject]")
-_LOGIN = Place(once=True, connection=False, why="in a login URL, which the browser shows")
-_TOKEN = Place(secret=True, once=True, connection=False, why="in [auth.token], before there is a token")
-_RENEW = Place(token=True, secret=True, why="when a token is renewed or revoked")
+_ID = frozenset({"client_id"})
+_CLIENT = _ID | {"client_secret"}
+_MADE = frozenset(MADE)
+_ALL = frozenset(MADE_OF)
+_INJECT = Place(token=True, test=True, secret=True, app=_ID, request=_ALL, signature=True, why="in [inject]")
+_DEFAULT = replace(_INJECT, signature=False, why="in [inject.defaults], which the caller's own header comes before")
+_PART = replace(_INJECT, request=_ALL - URL - CONTENT, why="in what goes into it itself; name it in a header or [sign]")
+_SIGN = Place(token=True, test=True, secret=True, app=_ID, why="in this key of [sign]; name it in sign.text")
+_SIGNED = replace(_SIGN, request=_ALL, why="in [sign]")
+_LOGIN = Place(once=True, connection=False, app=_ID, request=_MADE, why="in a login URL, which the browser shows")
+_TOKEN = Place(
+    secret=True,
+    once=True,
+    connection=False,
+    app=_CLIENT,
+    request=_MADE,
+    why="in [auth.token], before there is a token",
+)
+_RENEW = Place(token=True, secret=True, app=_CLIENT, request=_MADE, why="when a token is renewed or revoked")
 _FOUND = Place(token=True, lookup=True, callback=True, test=True, connection=False, why="in a field that is found")
 _FOUND_SECRET = replace(_FOUND, secret=True)
-_TEST = Place(token=True, why="in a call of the policy's own")
+_TEST = Place(token=True, app=_ID, why="in a call of the policy's own")
 _LABEL = Place(token=True, test=True, once=True, why="in [connection], which is shown")
 _URL = Place(connection=False, why="in an allowed or base URL")
 
@@ -48,7 +70,7 @@ def check(draft: Draft) -> Iterator[Fault]:
     """Yield the faults of every value in the file."""
     for at, value, place in _values(draft):
         if isinstance(value, Script):
-            yield from _script(value, at)
+            yield from _script(value, at, place)
             continue
         try:
             template = Template.parse(value)
@@ -67,7 +89,10 @@ def check(draft: Draft) -> Iterator[Fault]:
 def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
     parts: list[tuple[str, Any, Place]] = []
     if draft.inject:
-        parts += [(f"inject.{name}", getattr(draft.inject, name), _INJECT) for name in ("headers", "query", "body")]
+        places = {"headers": _INJECT, "defaults": _DEFAULT, "query": _PART, "body": _PART}
+        parts += [(f"inject.{name}", getattr(draft.inject, name), place) for name, place in places.items()]
+    if draft.sign:
+        parts += [(f"sign.{key}", value, _SIGNED if key == "text" else _SIGN) for key, value in draft.sign]
     if draft.auth:
         for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
             model = getattr(draft.auth, section)
@@ -109,7 +134,11 @@ def _entries(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
                 continue  # said by the section's own check
 
 
-def _script(value: Script, at: str) -> Iterator[Fault]:
+def _script(value: Script, at: str, place: Place) -> Iterator[Fault]:
+    if place.request and _REQUEST.search(value.js):
+        yield f"{at}.js", "names the request, for which no script is run; write a template such as {{ request.time }}"
+    elif place is _SIGNED:
+        yield at, "is a script, and none is run for a request; write a template such as {{ request.time }}"
     try:
         script.check(value.js)
     except script.ScriptInvalid as error:
@@ -125,6 +154,12 @@ def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
             yield from _field(draft, field, at, place)
         case ("fields", *_):
             yield at, f"{name} is no path to a field; write {{{{ fields.name }}}}"
+        case ("app", *rest):
+            yield from _app(draft, tuple(rest), name, at, place)
+        case ("request", *rest):
+            yield from _request(tuple(rest), name, at, place)
+        case ("signature", *rest):
+            yield from _signature(draft, tuple(rest), at, place)
         case ("connection", *rest):
             yield from _connection(tuple(rest), name, at, place)
         case ("test", *_) | ("authData", "testcode", *_):
@@ -137,6 +172,34 @@ def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
             yield at, "authData is a table; name one value of it, as in {{ authData.access_token }}"
         case _:
             yield from _bare(draft, path, at, place)
+
+
+def _app(draft: Draft, rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+    if rest not in (("client_id",), ("client_secret",)):
+        yield at, f"{name} is unknown; the app has app.client_id, and where tokens are got app.client_secret"
+    elif rest[0] not in place.app:
+        yield at, f"{name} is not known {place.why}"
+    elif draft.auth and getattr(draft.auth, rest[0]) is None:
+        yield at, f"{name} is not there: auth.{rest[0]} is not set"
+
+
+def _request(rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+    if len(rest) != 1 or rest[0] not in _ALL:
+        near = did_you_mean(".".join(rest), _ALL)
+        yield at, f"{name} is unknown; " + (f"did you mean request.{near}?" if near else f"it has {', '.join(MADE_OF)}")
+    elif rest[0] not in place.request:
+        yield at, f"{name} is not known {place.why}"
+
+
+def _signature(draft: Draft, rest: Path, at: str, place: Place) -> Iterator[Fault]:
+    if rest:
+        yield at, "signature is one text; write {{ signature }}"
+    elif not place.signature:
+        yield at, f"signature is not known {place.why}"
+    elif not draft.has_sign:
+        yield at, 'signature is what [sign] comes to, and there is no [sign]; add it, with scheme = "hmac"'
+    elif draft.sign and draft.sign.scheme != "hmac":
+        yield at, f"signature is for the scheme hmac; {draft.sign.scheme} writes its headers itself"
 
 
 def _connection(rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
