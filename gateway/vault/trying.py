@@ -21,7 +21,10 @@ NO_CONNECTION = ""
 
 
 class Trying:
-    """Makes tries. `clock` gives epoch seconds; `patience` is how many seconds a token endpoint may take."""
+    """Makes tries. `clock` gives epoch seconds, `entropy(n)` random bytes.
+
+    `patience` is how many seconds a token endpoint may take.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Trying:
         egress: WayOut,
         environ: Mapping[str, str],
         clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
         patience: float,
     ) -> None:
         self._secrets = secrets
@@ -38,6 +42,7 @@ class Trying:
         self._egress = egress
         self._environ = environ
         self._clock = clock
+        self._entropy = entropy
         self._patience = patience
 
     async def with_connection(self, policy: Policy, row: ConnectionRow) -> TestResult:
@@ -62,7 +67,13 @@ class Trying:
         if policy.auth.grant.has_token:
             context = credentials.context(policy, fields, NO_CONNECTION)
             sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ, typed=typed)
-            provider = Provider(egress=self._egress, sources=sources, clock=self._clock, patience=self._patience)
+            provider = Provider(
+                egress=self._egress,
+                sources=sources,
+                clock=self._clock,
+                entropy=self._entropy,
+                patience=self._patience,
+            )
             answer = await ask(provider, app, policy, context)
             client = await sources.client(app, policy, context)
             sent = () if client is None or client.client_secret is None else (client.client_secret,)

@@ -80,10 +80,16 @@ class Vault:
         self._public_url = public_url
         self._safe = Safe(keyring)
         self._trying = Trying(
-            secrets=store.secrets, safe=self._safe, egress=egress, environ=environ, clock=clock, patience=patience
+            secrets=store.secrets,
+            safe=self._safe,
+            egress=egress,
+            environ=environ,
+            clock=clock,
+            entropy=entropy,
+            patience=patience,
         )
         sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
-        self._provider = Provider(egress=egress, sources=sources, clock=clock, patience=patience)
+        self._provider = Provider(egress=egress, sources=sources, clock=clock, entropy=entropy, patience=patience)
         self.logins = Logins(self._provider)
         self._lives = Lives(load=store.connections.get, compile_row=self._compile)
         self._chronicle = Chronicle(audit, announces=announces, clock=clock, entropy=entropy)
