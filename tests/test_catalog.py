@@ -180,7 +180,7 @@ def test_what_is_added_takes_no_files_place(tmp_path: Path) -> None:
     (place / "linked.toml").symlink_to("elsewhere")
     assert add(place, "linked", "third") is False
     assert (place / "app.toml").read_text() == "first"
-    assert sorted(os.listdir(place)) == ["app.toml", "linked.toml"]
+    assert sorted(file.name for file in place.iterdir()) == ["app.toml", "linked.toml"]
 
 
 def test_deleting(tmp_path: Path) -> None:

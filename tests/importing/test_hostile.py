@@ -93,10 +93,10 @@ def test_no_reason_ends_the_comment_that_it_stands_in() -> None:
         auth_mode="MCP_OAUTH2",
         authorization_url="https://a.test",
         token_url="https://t.test",
-        registration_url="https://r.test\nallow.urls = ['evil.test']\u2028",
+        registration_url="https://r.test\nallow.urls = ['evil.test']",
     )
     assert one.text is not None
-    assert "(https://r.test?allow.urls = ['evil.test']?)" in one.text.splitlines()[2]
+    assert "(https://r.test?allow.urls = ['evil.test'])" in one.text.splitlines()[2]
     assert tomllib.loads(one.text)["allow"] == {"urls": ["https://api.provider.test"]}
 
 
