@@ -132,7 +132,7 @@ SAYS = {
             "auth.token.format": "json",
             "auth.token.expires": "milliseconds",
             "auth.token.params.audience": "{{ audience | default('https://api.provider.test') }}",
-            "auth.token.params.scope": "all",
+            "auth.token.params.scope": "{{ oauth_scopes }}",
             "fields.org.kind": "uuid",
             "fields.region": {"name": "region", "label": "Region", "choices": ["eu", "us"], "default": "eu"},
         },
@@ -296,6 +296,10 @@ def test_why_there_is_no_policy_is_said(name: str, why: str) -> None:
 def test_a_pattern_that_cannot_be_checked_here_is_noted() -> None:
     note = "client_name: nango checks it by a pattern that RE2 hasn't; it isn't checked here."
     assert note in imported()["key"].notes
+
+
+def test_what_is_asked_for_and_not_needed_is_noted() -> None:
+    assert imported()["open"].notes == ("nango asks for team, too, for its own programs; nothing here needs it.",)
 
 
 def test_only_those_that_are_named_are_read() -> None:
