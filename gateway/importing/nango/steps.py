@@ -66,7 +66,7 @@ class Steps:
             raise NotImportable("no token URL")
         self._draft.put(f"{at}.url", url)
         self._draft.put(f"{at}.client_auth", "none")
-        self._draft.put(f"{at}.format", "query" if is_get and params else form if form != "form" else None)
+        self._draft.put(f"{at}.format", "query" if is_get else form if form != "form" else None)
         kept = {
             name: value for name, value in params.items() if not (is_bearer and name in ("grant_type", "assertion"))
         }
