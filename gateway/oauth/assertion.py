@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-
 from gateway.secret import Secret
 
 KeyEncoding = Literal["text", "base64", "hex"]
@@ -60,6 +57,9 @@ def is_symmetric(algorithm: str) -> bool:
 
 def sign(statement: Statement, key: Secret, *, now: float, unique: str) -> Signed:
     """Sign a statement. `now` is in epoch seconds, `unique` never the same twice. Raises `KeyUnusable`."""
+    import jwt  # noqa: PLC0415  few policies sign anything, and every process would load it
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  as above
+
     issued_at = int(now - BEHIND)
     expires_at = issued_at + int(statement.lifetime)
     claims: dict[str, Any] = {
