@@ -191,7 +191,7 @@ SAYS = {
         "two-step",
         {
             "auth.grant": "custom",
-            "auth.token.client_auth": "none",
+            "auth.token.client_auth": None,
             "auth.token.params.login": {"name": "{{ user_name }}", "key": "{{ secret_key }}"},
             "auth.token.headers": {"Authorization": "Basic {{ (user_name ~ ':' ~ secret_key) | b64encode }}"},
             "auth.token.default_ttl": "3600s",
