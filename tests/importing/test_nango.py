@@ -9,6 +9,10 @@ import pytest
 
 from gateway.importing.nango import from_nango
 from gateway.importing.outcome import Imported, Outcome, by_kind, ranked
+from gateway.policy.context import Context
+from gateway.policy.inject import render
+from gateway.policy.load import load
+from gateway.secret import Secret
 
 LIST = (Path(__file__).parent.parent / "cases" / "importing" / "nango.yaml").read_text()
 
@@ -258,6 +262,37 @@ SAYS = {
 def test_a_construct_is_said_in_the_policy(name: str, expected: dict[str, Any]) -> None:
     data = said(name)
     assert {path: at(data, path) for path in expected} == expected
+
+
+SENT = {
+    "key": (
+        {"site": "api.provider.test", "app_key": Secret("a b"), "api_key": Secret("sk_1")},
+        [(b"Authorization", b"Token token=sk_1")],
+        [(b"Accept", b"text/plain")],
+        [(b"app_key", b"a%20b")],
+    ),
+    "key-as-user": ({"username": Secret("k")}, [(b"Authorization", b"Basic azpY")], [], []),
+    "user": ({"username": "ann", "password": Secret("p")}, [(b"Authorization", b"Basic YW5uOnA=")], [], []),
+    "login": (
+        {"version": "v9"},
+        [(b"Authorization", b"Bearer t"), (b"x-own", b"id-of-the-app")],
+        [(b"Content-Type", b"application/json"), (b"accept-version", b"v9")],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_an_imported_policy_adds_to_a_request_what_nango_would(name: str) -> None:
+    """A header whose optional field is empty stays away, as `x-client` of the first does."""
+    fields, headers, defaults, query = SENT[name]
+    policy = load(imported()[name].text or "", app=name, file=f"{name}.toml").policy
+    assert policy is not None
+    context = Context(fields=fields, token={"access_token": "t"}, app={"client_id": "id-of-the-app"})
+    injection = render(policy, context)
+    assert list(injection.headers) == headers
+    assert list(injection.defaults) == defaults
+    assert list(injection.query) == query
 
 
 PARTLY = {
