@@ -146,6 +146,8 @@ class _Provider:
         """Say what the entry has that isn't known here: a newer list may have a key that matters."""
         if self.entry.mode == "API_KEY" and "api_key" not in str(self.draft.get("inject")):
             self.draft.lack("where the key goes: the entry doesn't say it")
+        for key in self.fields.unused():
+            self.draft.note(f"nango asks for {key}, too, for its own programs; nothing here needs it.")
         for where, known_keys in ((self.entry.data, known.KEYS), (self.entry.proxy, known.PROXY_KEYS)):
             for key in where:
                 if key not in known_keys:
