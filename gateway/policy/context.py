@@ -45,7 +45,7 @@ class Context:
     request: Mapping[str, str] = field(default_factory=dict)
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
-    def value(self, path: Path) -> Any:  # noqa: PLR0911  a table of where to look
+    def value(self, path: Path) -> Any:  # noqa: PLR0911, C901  a table of where to look
         """Return what the path leads to, or None. A `Secret` stays one."""
         match path:
             case ("fields", *rest):

@@ -9,6 +9,7 @@ from gateway.app import chores
 from tests.web.browser import Browser, House, house
 from tests.web.harness import Answer, form_token
 from tests.web.provider import CLIENT_SECRET, CODES, DEVICE_GRANT
+from tests.web.test_routes import page_faults
 
 SECRETS = [CODES["device_code"], CLIENT_SECRET, "at-of-ann-secret"]
 
@@ -63,6 +64,7 @@ async def test_the_code_is_shown_and_polled_as_the_provider_wants_until_the_acco
     assert "<code>https://crm.example.com/device</code>" in page.text
     assert "The code ends in 15 minutes" in page.text
     assert page.headers["Refresh"] == "5"
+    assert page_faults(page.text) == []
     assert home.provider.calls == [], "no sooner than the interval"
     for seconds, refresh in ((4, "1"), (1, "5"), (5, "10"), (9, "1"), (1, "10")):
         assert (await later(home, ann, path, seconds)).headers["Refresh"] == refresh
