@@ -33,10 +33,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What the gateway itself brings to one request: the client, its key, the time, and random bytes (`ENTROPY`)."""
+    """What the gateway itself brings to one request: the client, its key and certificate, the time, and random bytes.
+
+    Of these there are `ENTROPY`.
+    """
 
     client: ClientCredentials | None
     key: Secret | None
+    certificate: Secret | None
     now: float
     random: bytes
 
@@ -60,7 +64,8 @@ def prepare(
     if signed is not None:
         context = replace(context, assertion=signed.token)
         client = None if client is None else replace(client, assertion=signed.token)
-    return Prepared(endpoint=_endpoint(policy, described, context), client=client, signed=signed)
+    endpoint = replace(_endpoint(policy, described, context), certificate=own.certificate)
+    return Prepared(endpoint=endpoint, client=client, signed=signed)
 
 
 def render_login(policy: Policy, described: Authorize, context: Context, own: Own) -> AuthorizationEndpoint:
