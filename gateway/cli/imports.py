@@ -79,9 +79,9 @@ def openapi(
     from gateway.importing.openapi import DocumentInvalid, from_description
 
     is_url = source.lower().startswith(("https://", "http://"))
-    document = run_async(_fetched(context, source)) if is_url else _text(Path(source))
+    document, place = run_async(_fetched(context, source)) if is_url else (_text(Path(source)), "")
     try:
-        found = [from_description(document, scheme or None, name or None)]
+        found = [from_description(document, scheme or None, name or None, place)]
     except DocumentInvalid as error:
         raise _wrong(source, str(error)) from None
     _put(context, found, [], to, dry_run=dry_run, as_json=json)
@@ -129,8 +129,8 @@ def _read(file: Path, work: Any) -> "list[Imported]":
     return found
 
 
-async def _fetched(context: typer.Context, url: str) -> str:
-    """Fetch a description by the one way out. Plain http is for this machine alone."""
+async def _fetched(context: typer.Context, url: str) -> tuple[str, str]:
+    """Fetch a description by the one way out; return where it was in the end, too. Plain http is for this machine."""
     from urllib.parse import urljoin, urlsplit
 
     from gateway.egress import Egress
@@ -147,7 +147,7 @@ async def _fetched(context: typer.Context, url: str) -> str:
             request = OutgoingRequest(method="GET", url=url.partition("#")[0], headers=(("Accept", "*/*"),))
             answer = await egress.send(request, timeout=_FETCHING, limit=LARGEST)
             if answer.status == 200:  # noqa: PLR2004
-                return answer.body.decode("utf-8")
+                return answer.body.decode("utf-8"), url
             if answer.status not in (301, 302, 303, 307, 308) or not answer.headers.get("location"):
                 raise _wrong(_shown(url), f"was answered with {answer.status}")
             url = urljoin(url, answer.headers["location"])
