@@ -100,11 +100,13 @@ def _misplaced(field: Field, spot: Spot) -> str | None:
     name = field.name
     if spot is Spot.TAIL and not field.choices:
         return f"ends its host with the field {name}, so who fills it in could choose any site; give it choices"
+    if spot in (Spot.HOST, Spot.URL) and field.choices:
+        return None  # the policy's author lists the sites
     if spot is Spot.HOST and field.kind != "host":
         return f'has the field {name} for its host, so who fills it in chooses the site; say so: kind = "host"'
     if spot is Spot.URL and field.kind != "url":
         return f'begins with the field {name}, so who fills it in chooses the site; say so: kind = "url"'
-    if spot in (Spot.HOST, Spot.URL) and field.source is not None and not field.domains and not field.choices:
+    if spot in (Spot.HOST, Spot.URL) and field.source is not None and not field.domains:
         return f'has the field {name} for its host, which an answer names; pin it: domains = ["example.com"]'
     return None
 
