@@ -35,6 +35,10 @@ def read(text: str) -> Table:
     data = _json(text) if text.startswith(("{", "[")) else _yaml(text)
     if not isinstance(data, dict) or is_deeper(data, _DEEPEST):
         raise FileInvalid("is no table of providers by their names")
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise FileInvalid("has half of a character in it (a lone surrogate)") from None
     return data
 
 

@@ -41,6 +41,7 @@ class Draft:
     connection: ConnectionRules | None
     inject: Inject | None
     sign: Sign | None
+    has_sign: bool
     limits: Limits | None
     retry: Retry | None
     examples: tuple[tuple[int, Example], ...]
@@ -64,6 +65,7 @@ class Draft:
             connection=_section(ConnectionRules, data.get("connection", {})),
             inject=_section(Inject, data.get("inject", {})),
             sign=_section(Sign, data.get("sign")),
+            has_sign="sign" in data,
             limits=_section(Limits, data.get("limits")),
             retry=_section(Retry, data.get("retry")),
             examples=_numbered(Example, data.get("examples")),

@@ -12,8 +12,8 @@ from typing import Any
 from gateway.policy.context import ALIAS, Context, field_of
 from gateway.policy.fields import error_of, host_spots
 from gateway.policy.model import Field, Policy, Script
-from gateway.policy.template import MissingValue, Path, Template, TemplateInvalid
-from gateway.policy.value import leaves, render_text
+from gateway.policy.template import MissingValue, Path, Template
+from gateway.policy.value import SIGNATURE, paths, render_text
 from gateway.secret import Secret
 
 
@@ -81,8 +81,12 @@ def without_unfound(policy: Policy, context: Context) -> Policy:
     if not unfound:
         return policy
 
+    sign = policy.sign
+    if sign is not None and any(path[-1] in unfound for path in paths(dict(sign))):
+        sign, unfound = None, unfound | {SIGNATURE}
+
     def is_known(value: Any) -> bool:
-        return not any(field_of(path) in unfound for _, leaf in leaves(value, "") for path in _paths(leaf))
+        return not any(field_of(path) in unfound for path in paths(value))
 
     inject = policy.inject.model_copy(
         update={
@@ -91,13 +95,4 @@ def without_unfound(policy: Policy, context: Context) -> Policy:
         }
     )
     allow = policy.allow.model_copy(update={"urls": tuple(filter(is_known, policy.allow.urls))})
-    return policy.model_copy(update={"inject": inject, "allow": allow})
-
-
-def _paths(leaf: str | Script) -> tuple[Path, ...]:
-    if isinstance(leaf, Script):
-        return ()
-    try:
-        return Template.parse(leaf).paths
-    except TemplateInvalid:
-        return ()
+    return policy.model_copy(update={"inject": inject, "allow": allow, "sign": sign})

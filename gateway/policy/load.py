@@ -18,6 +18,7 @@ from gateway.policy.checks import (
     found,
     inject,
     limits,
+    sign,
     templates,
 )
 from gateway.policy.draft import Draft
@@ -43,6 +44,7 @@ _CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
     chosen.check,
     templates.check,
     inject.check,
+    sign.check,
     limits.check,
     examples.check,
 )

@@ -17,7 +17,7 @@ def moment(now: float, random: bytes) -> dict[str, str]:
         "time_ms": str(int(now * 1000)),
         "iso": iso(now),
         "random": random[:16].hex(),
-        "uuid": _uuid(random[16:32]),
+        "uuid": uuid(random[16:32]),
     }
 
 
@@ -27,7 +27,7 @@ def iso(now: float) -> str:
     return f"{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z"
 
 
-def _uuid(random: bytes) -> str:
+def uuid(random: bytes) -> str:
     """Return a random UUID (RFC 9562 §5.4)."""
     octets = bytearray(random)
     octets[6] = octets[6] & 0x0F | 0x40

@@ -26,8 +26,8 @@ from gateway.vault.commit import sealed_anew
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.label import label_of, unique_id_of
 from gateway.vault.naming import called
-from gateway.vault.probe import run_lookup, run_test
-from gateway.vault.provider import Provider, WayOut
+from gateway.vault.probe import Calls
+from gateway.vault.provider import Provider
 from gateway.vault.timing import renew_at
 
 CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)  # a Basic user name, a path segment
@@ -109,7 +109,7 @@ class Connecting:
         connections: Connections,
         safe: Safe,
         provider: Provider,
-        egress: WayOut,
+        calls: Calls,
         chronicle: Chronicle,
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
@@ -117,7 +117,7 @@ class Connecting:
         self._connections = connections
         self._safe = safe
         self._provider = provider
-        self._egress = egress
+        self._calls = calls
         self._chronicle = chronicle
         self._clock = clock
         self._entropy = entropy
@@ -206,7 +206,7 @@ class Connecting:
     async def _look_up(self, app: str, whole: "_Whole") -> None:
         """Make the look-up, and keep what is found in its answer."""
         policy, known = whole.policy, whole.credentials.all_secrets
-        result = await run_lookup(app, policy, whole.context, egress=self._egress, secrets=known)
+        result = await self._calls.look_up(app, policy, whole.context, secrets=known)
         if not result.ok:
             raise ClientError(Refusal(code="invalid", detail=result.message, hint=f"Nothing was connected. {_SET_UP}"))
         whole.lookup = result.data
@@ -216,7 +216,7 @@ class Connecting:
         """Run the test call, and return the label and the account's identifier."""
         policy = whole.policy
         known = whole.credentials.all_secrets
-        result = await run_test(app, policy, whole.context, egress=self._egress, secrets=known)
+        result = await self._calls.test(app, policy, whole.context, secrets=known)
         if not result.ok:
             hint = "Nothing was connected. " + (_FILLED_IN if policy.fields else _SET_UP)
             raise ClientError(Refusal(code="invalid", detail=result.message, hint=hint))
@@ -225,7 +225,7 @@ class Connecting:
         context = whole.context
         try:
             if policy.test is None or any(field.source for field in policy.fields):  # else the test call has shown it
-                await asyncio.to_thread(render, policy, context)
+                await asyncio.to_thread(render, policy, await self._calls.with_app(app, policy, context))
         except ValueError as error:
             detail = f"What {policy.name} needs in every request can't be made: {error}."
             hint = f"Nothing was connected. Check what was filled in, and policies/{app}.toml."

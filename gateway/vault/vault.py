@@ -16,6 +16,7 @@ from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.keyring import Keyring, KeyringError
 from gateway.oauth.answer import TokenAnswer
 from gateway.policy.model import Policy
+from gateway.policy.request import ENTROPY
 from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, RevocationRow, Status
 from gateway.store.store import Store
@@ -29,7 +30,7 @@ from gateway.vault.lives import Lives
 from gateway.vault.logins import Logins
 from gateway.vault.naming import names_of, renamed
 from gateway.vault.parting import Partings
-from gateway.vault.probe import TestResult, run_test
+from gateway.vault.probe import Calls, TestResult
 from gateway.vault.provider import CALL_SECONDS, Provider, WayOut
 from gateway.vault.refusals import paused, stopping
 from gateway.vault.renewal import OnRefresh, Outcomes, Renewals, Why
@@ -88,8 +89,10 @@ class Vault:
             entropy=entropy,
             patience=patience,
         )
-        sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
-        self._provider = Provider(egress=egress, sources=sources, clock=clock, entropy=entropy, patience=patience)
+        self._sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
+        self._entropy = entropy
+        self._calls = Calls(egress=egress, sources=self._sources, clock=clock, entropy=entropy)
+        self._provider = Provider(egress=egress, sources=self._sources, clock=clock, entropy=entropy, patience=patience)
         self.logins = Logins(self._provider)
         self._lives = Lives(load=store.connections.get, compile_row=self._compile)
         self._chronicle = Chronicle(audit, announces=announces, clock=clock, entropy=entropy)
@@ -122,7 +125,7 @@ class Vault:
             connections=store.connections,
             safe=self._safe,
             provider=self._provider,
-            egress=egress,
+            calls=self._calls,
             chronicle=self._chronicle,
             clock=clock,
             entropy=entropy,
@@ -206,8 +209,10 @@ class Vault:
             case "everything":
                 self._lives.forget_all()
                 self._renewals.wake_all()
+            case "secret":
+                self._lives.forget_app(key.partition("/")[0])  # an id of the client may be one
             case _:
-                pass  # clients and secrets: nothing of them is kept here
+                pass  # clients: nothing of them is kept here
 
     # ------------------------------------------------------------------ people, the API, the command line
 
@@ -369,10 +374,10 @@ class Vault:
             live = await self.live(connection_id)
         else:
             row = await self._row(connection_id)
-            live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
+            live = await compile_live(row, policy, safe=self._safe, sources=self._sources, public_url=self._public_url)
         if live is None:
             raise ClientError(_not_found(connection_id))
-        return explain(live, method.upper(), url)
+        return explain(live, method.upper(), url, now=self._clock(), random=self._entropy(ENTROPY))
 
     # ------------------------------------------------------------------ beside
 
@@ -462,7 +467,7 @@ class Vault:
         policy = self._policy(row.app)
         credentials = self._safe.open_credentials(row)
         context = credentials.context(policy, self._safe.open_fields(row), row.id)
-        return await run_test(row.app, policy, context, egress=self._egress, secrets=credentials.all_secrets)
+        return await self._calls.test(row.app, policy, context, secrets=credentials.all_secrets)
 
     async def _row(self, connection_id: str) -> ConnectionRow:
         row = await self._store.connections.get(connection_id)
@@ -489,7 +494,7 @@ class Vault:
         """Compile with the policy of now, even if it changes while a script runs in its thread."""
         while True:
             policy = self._policies.get(row.app)
-            live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
+            live = await compile_live(row, policy, safe=self._safe, sources=self._sources, public_url=self._public_url)
             if self._policies.get(row.app) is policy:
                 if (row.id, row.token_version) in self._held:  # loaded anew while its token is being replaced
                     live.expires_at = self._clock()

@@ -1,5 +1,6 @@
 """What a policy says of its fields, as the connect page, the API and the set-up page show it."""
 
+import difflib
 import re
 
 import pytest
@@ -207,17 +208,17 @@ async def test_the_set_up_page_has_every_key_of_a_field_and_leaves_the_file_as_i
         "fields.8.from": '{"js": "return 1"}',
     }
     after = (await press(desk, page, "download", **changed)).text
-    assert [line for line in after.splitlines() if line not in POLICY.splitlines()] == [
-        'kind = "uuid"',
-        'domains = ["desk.example"]',
-        'example = "acme"',
-        'from = { js = "return 1" }',
-    ]
-    assert [line for line in POLICY.splitlines() if line not in after.splitlines()] == [
-        'domains = ["service-now.com", "desk.example"]',
-        'suffix = ".desk.example"',
-        "hidden = true",
-        'from = "{{ test.instance }}"',
+    lines = difflib.unified_diff(POLICY.splitlines(), after.splitlines(), n=0, lineterm="")
+    assert [line for line in lines if not line.startswith(("---", "+++", "@@"))] == [
+        '-kind = "text"',
+        '+kind = "uuid"',
+        '-domains = ["service-now.com", "desk.example"]',
+        '+domains = ["desk.example"]',
+        '-suffix = ".desk.example"',
+        '+example = "acme"',
+        "-hidden = true",
+        '-from = "{{ test.instance }}"',
+        '+from = { js = "return 1" }',
     ]
 
 
@@ -233,4 +234,7 @@ async def test_a_grant_that_the_form_has_no_words_for_keeps_what_it_says_in_the_
     assert f'<option value="{grant}" selected>' in page.text
     assert "edit it as text" in page.text
     assert (await press(web, page, "download")).text == text
-    assert f'value="{grant}"' not in (await web.get("/apps/new")).text
+    new = await web.get("/apps/new")
+    assert f'value="{grant}"' not in new.text
+    begun = {"form_token": form_token(new), "from": "scratch", "name": "New", "grant": grant}
+    assert (await web.request("POST", "/apps/new", data=begun)).status == 422

@@ -110,7 +110,7 @@ class Login:
         if fragment := text(self._data.get("authorization_url_fragment")):
             self._draft.put("auth.authorize.fragment", "/" + literal(fragment).lstrip("/"))
         if code := text(self._data.get("authorization_code_param_in_callback")):
-            self._draft.put("auth.authorize.response", {"code": literal(code)})
+            self._draft.put("auth.authorize.response.code", literal(code))
 
     def _login_params(self) -> dict[str, Any]:
         params: dict[str, Any] = {}

@@ -178,7 +178,8 @@ class _Provider:
     def _label(self) -> None:
         """The first thing that tells one connection from another, where there is one."""
         for row in self.fields.rows():
-            if not row.get("secret") and not row.get("choices") and "from" not in row and row.get("required", True):
+            says_who = "from" not in row and not any(row.get(part) for part in ("secret", "choices", "hidden"))
+            if says_who and row.get("required", True):
                 self.draft.put("connection.label", f"{{{{ {row['name']} }}}}")
                 return
 

@@ -12,9 +12,10 @@ from gateway.policy.finding import Fault
 from gateway.policy.model import Field
 from gateway.policy.suffix import is_public_suffix
 from gateway.policy.url import is_label
+from gateway.policy.value import SIGNATURE
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
-_RESERVED = frozenset({*ROOTS, ALIAS})
+_RESERVED = frozenset({*ROOTS, ALIAS, SIGNATURE})
 
 
 def check(draft: Draft) -> Iterator[Fault]:

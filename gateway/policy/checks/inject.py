@@ -8,9 +8,9 @@ from gateway.http.fields import folded_name
 from gateway.policy.checks import urls
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, key_path
-from gateway.policy.inject import forbidden_header
+from gateway.policy.header import HIDING, forbidden_header
 from gateway.policy.merge import parameter_name
-from gateway.policy.model import Grant, Lookup, Script
+from gateway.policy.model import Grant, Inject, Lookup, Script
 from gateway.policy.value import leaves
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -36,6 +36,7 @@ def check(draft: Draft) -> Iterator[Fault]:
     """Yield the faults of what is sent."""
     if draft.inject:
         yield from _headers(draft.inject.headers, "inject.headers")
+        yield from _defaults(draft, draft.inject)
         yield from _query(draft.inject.query)
         yield from _body(draft.inject.body, "inject.body")
     if draft.auth:
@@ -50,11 +51,11 @@ def check(draft: Draft) -> Iterator[Fault]:
             yield from _call(draft, name, call)
 
 
-def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
+def _headers(headers: Mapping[str, str | Script], at: str, *, default: bool = False) -> Iterator[Fault]:
     seen: dict[bytes, str] = {}
     for name, value in headers.items():
         where = key_path([*at.split("."), name])
-        if why := forbidden_header(name):
+        if why := forbidden_header(name, default=default):
             yield where, why
         canonical = folded_name(name.encode())
         if canonical in seen:
@@ -63,6 +64,19 @@ def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
         if isinstance(value, str) and _CONTROL.search(value):
             yield where, "has control characters in its value, such as a line break; a header is one line"
         yield from _literal(name, value, where)
+
+
+def _defaults(draft: Draft, inject: Inject) -> Iterator[Fault]:
+    yield from _headers(inject.defaults, "inject.defaults", default=True)
+    ours = {folded_name(name.encode()): name for name in inject.headers}
+    for name, value in inject.defaults.items():
+        where, folded = key_path(["inject", "defaults", name]), folded_name(name.encode())
+        if folded in ours:
+            yield where, f"stands in [inject.headers] too, as {ours[folded]}, which replaces what the caller sends"
+        if folded == b"content-type" and (isinstance(value, Script) or "{{" in value):
+            yield where, "must be a plain text: by it the content is read"
+        if draft.allow and draft.allow.scrub_body and folded in HIDING:
+            yield where, "would have answers come in a form that can't be searched for secrets (allow.scrub_body)"
 
 
 def _query(query: Mapping[str, str | Script]) -> Iterator[Fault]:
