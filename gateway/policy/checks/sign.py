@@ -52,7 +52,7 @@ def _keys(sign: Sign) -> Iterator[Fault]:
         if isinstance(value, str) and value.strip() and "{{" not in value:
             yield (
                 f"sign.{key}",
-                "is a secret written as a text, and a policy never holds one; add a field with secret = true and name it",
+                "is a secret written as a text, and a policy never holds one; add a field with secret = true",
             )
 
 

@@ -145,7 +145,7 @@ def _script(value: Script, at: str, place: Place) -> Iterator[Fault]:
         yield f"{at}.js", str(error)
 
 
-def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:  # noqa: C901  a table of roots
     name = ".".join(path)
     match path:
         case ("lookup" | "callback", *_):
