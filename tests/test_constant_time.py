@@ -17,6 +17,8 @@ HARMLESS = {
     ("store/app_secrets.py", "app_secrets.c.name == name"): "as above",
     ("store/links.py", "connect_links.c.token_hash == token_hash"): "a look-up by hash, in the database",
     ("store/login_states.py", "login_states.c.state_hash == state_hash"): "a look-up by hash, in the database",
+    ("store/login_states.py", "login_states.c.state_hash == row.state_hash"): "as above",
+    ("store/login_states.py", "login_states.c.created_at == row.created_at"): "a time",
     ("vault/credentials.py", "answer.refresh_token != self.refresh_token"): "both come from the provider",
     ("web/link.py", "self.outcome.session != hash_of(session).hex()"): "hashes of 128 random bits",
     ("web/login.py", "row.session_hash != hash_of(session)"): "hashes of 128 random bits",

@@ -1,6 +1,7 @@
 """The servers of an API's description, as base URLs and allowed URLs of a policy.
 
-A variable of a server is a field where it is one label of the host; anywhere else its default is written out.
+A variable of a server is a field where it is one label of the host, or all of it; anywhere else its default is written
+out.
 """
 
 import re
@@ -11,7 +12,7 @@ from typing import Any
 from gateway.authoring.document import Table, listed, table, text
 from gateway.authoring.words import covers
 from gateway.policy.context import ALIAS, ROOTS
-from gateway.policy.url import is_label
+from gateway.policy.url import Spot, why_not
 
 _MOST = 20  # servers; nobody's API has more, and each is an allowed URL
 _MOST_CHOICES = 100
@@ -94,12 +95,19 @@ def _add(found: Servers, url: str, variables: Table) -> None:
 
 
 def _fields(url: str, variables: Table) -> dict[str, dict[str, Any]]:
-    """A field for each variable that is one label of the host, by the variable's name."""
-    labels = set(url.partition("://")[2].partition("/")[0].split("."))
-    found = {
-        name: _field(name, table(variables.get(name))) for name in _VARIABLE.findall(url) if f"{{{name}}}" in labels
-    }
-    return {name: field for name, field in found.items() if field is not None}
+    """A field for each variable that is one label of the host, or all of it, by the variable's name."""
+    labels = url.partition("://")[2].partition("/")[0].split(".")
+    found = {}
+    for name in _VARIABLE.findall(url):
+        written, variable = f"{{{name}}}", table(variables.get(name))
+        is_end = written == labels[-1]
+        if labels == [written]:
+            made = None if _default(variables, name) else _named(name, variable) | {"kind": "host"}
+        else:
+            made = _field(name, variable, Spot.TAIL if is_end else Spot.LABEL) if written in labels else None
+        if made is not None and (not is_end or "choices" in made or "kind" in made):  # else it could choose any site
+            found[name] = made
+    return found
 
 
 def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -126,20 +134,25 @@ def _default(variables: Table, name: str) -> str:
     return "" if "{" in default or len(default) > _LONGEST_DEFAULT else default
 
 
-def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A field for a variable, or None where one of its values is no label.
+def _named(name: str, variable: Mapping[str, Any]) -> dict[str, Any]:
+    own = re.sub(r"\W", "_", name, flags=re.ASCII)[:60] or "server"
+    own = f"server_{own}" if own[0].isdigit() or own in _TAKEN else own
+    words = " ".join(text(variable.get("description")).split())[:200]
+    return {"name": own, "help": words} if words else {"name": own}
+
+
+def _field(name: str, variable: Mapping[str, Any], spot: Spot) -> dict[str, Any] | None:
+    """A field for a variable, or None where one of its values is none for this place.
 
     A default that isn't one of several choices is somebody's example: nobody's credentials go there by themselves.
     """
     choices = [text(choice) for choice in listed(variable.get("enum"))[:_MOST_CHOICES]]
     default = text(variable.get("default"))
-    if not all(map(is_label, [*choices, *filter(None, [default])])) or len(set(choices)) < len(choices):
+    if any(why_not(spot, value) for value in [*choices, *filter(None, [default])]) or len(set(choices)) < len(choices):
         return None
-    own = re.sub(r"\W", "_", name, flags=re.ASCII)[:60] or "server"
-    own = f"server_{own}" if own[0].isdigit() or own in _TAKEN else own
-    found: dict[str, Any] = {"name": own, "help": " ".join(text(variable.get("description")).split())[:200]}
+    found: dict[str, Any] = _named(name, variable)
     if choices:
         found["choices"] = choices
     if default in choices:
         found["default"] = default
-    return {key: value for key, value in found.items() if value}
+    return found

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from gateway.cli import ca, check, clients, connect, connections, db, demo, explain, keys, run, serve
+from gateway.cli import ca, check, clients, connect, connections, db, demo, explain, imports, keys, run, serve
 from gateway.cli.frame import Frame, exit_status
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ def _options(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
+app.add_typer(imports.app, name="import")
 app.command("connect")(connect.connect)
 app.add_typer(connections.app, name="connections")
 app.add_typer(clients.app, name="clients")

@@ -17,6 +17,14 @@ def is_secret_path(path: Path) -> bool:
     return bool(path) and path[-1] in SECRET_TOKENS
 
 
+def field_of(path: Path) -> str | None:
+    """Return the field that a path may name: `x`, `fields.x` or `authData.x`. None: it leads elsewhere."""
+    match path:
+        case (name,) | ("fields" | "authData", name):
+            return name
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """The values of one connection at one time. `used` collects each secret that was revealed on the way.
@@ -37,7 +45,7 @@ class Context:
     request: Mapping[str, str] = field(default_factory=dict)
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
-    def value(self, path: Path) -> Any:  # noqa: PLR0911  a table of where to look
+    def value(self, path: Path) -> Any:  # noqa: PLR0911, C901  a table of where to look
         """Return what the path leads to, or None. A `Secret` stays one."""
         match path:
             case ("fields", *rest):

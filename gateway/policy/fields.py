@@ -113,10 +113,11 @@ def error_of(field: Field, value: str, spots: frozenset[Spot] = frozenset()) -> 
         return f"must be one of {', '.join(field.choices)}"
     if field.pattern is not None and not pattern.matches(field.pattern, value):
         return f"must match {field.pattern}"
-    return _kind_error(field, value) or next(filter(None, (why_not(spot, value) for spot in sorted(spots))), None)
+    return kind_error(field, value) or next(filter(None, (why_not(spot, value) for spot in sorted(spots))), None)
 
 
-def _kind_error(field: Field, value: str) -> str | None:
+def kind_error(field: Field, value: str) -> str | None:
+    """Say why a value isn't of the field's kind, or not on its domains; None: it is."""
     try:
         match field.kind:
             case "host":

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import Any
 
-from gateway.policy.context import ALIAS, Context
+from gateway.policy.context import ALIAS, Context, field_of
 from gateway.policy.fields import error_of, host_spots
 from gateway.policy.model import Field, Policy, Script
 from gateway.policy.template import MissingValue, Path, Template
@@ -86,7 +86,7 @@ def without_unfound(policy: Policy, context: Context) -> Policy:
         sign, unfound = None, unfound | {SIGNATURE}
 
     def is_known(value: Any) -> bool:
-        return not any(path[-1] in unfound for path in paths(value))
+        return not any(field_of(path) in unfound for path in paths(value))
 
     inject = policy.inject.model_copy(
         update={

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 from gateway.nesting import is_deeper
 from gateway.policy import structure
-from gateway.policy.checks import allow, auth, chosen, examples, fields, found, inject, limits, sign, templates
+from gateway.policy.checks import (
+    allow,
+    assertion,
+    auth,
+    chosen,
+    endpoints,
+    examples,
+    fields,
+    found,
+    inject,
+    limits,
+    sign,
+    templates,
+)
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, Finding
 from gateway.policy.model import Policy
@@ -26,6 +39,8 @@ _CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
     found.check,
     allow.check,
     auth.check,
+    endpoints.check,
+    assertion.check,
     chosen.check,
     templates.check,
     inject.check,

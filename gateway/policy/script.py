@@ -100,7 +100,8 @@ def _input(context: Context) -> dict[str, Any]:
     fields, token = _revealed(context.fields), _revealed(context.token)
     test = _revealed(context.test)
     answers = {"test": test, "lookup": _revealed(context.lookup), "callback": dict(context.callback)}
-    return {"authData": {**fields, **token, ALIAS: test}, "fields": fields, **answers}
+    own = {"app": _revealed(context.app), "assertion": _revealed(context.assertion), "request": dict(context.request)}
+    return {"authData": {**fields, **token, ALIAS: test}, "fields": fields, **answers, **own}
 
 
 def _revealed(value: Any) -> Any:

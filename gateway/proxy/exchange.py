@@ -628,8 +628,8 @@ class Exchange:
         self._tries += 1
         self._services.metrics.retried()
         self._caller.preparing()
+        self._leave()  # others go on meanwhile
         await asyncio.sleep(seconds)
-        self._leave()
         turn = None if live.limits is None else await self._wait_to_enter(live, live.limits)
         held, self._held = self._held, None
         if self._ended:

@@ -153,11 +153,16 @@ class Connections(Leases):
         return gone.rowcount > 0
 
     async def touch(self, connection_ids: tuple[str, ...], *, now: float) -> None:
-        """Note that these were used. It is no change that anybody must hear of."""
+        """Note that these were used. It is no change that anybody must hear of.
+
+        Their rows are locked in one order, whoever does it: two replicas never wait for each other.
+        """
         for start in range(0, len(connection_ids), TOUCH_AT_ONCE):
             some = connection_ids[start : start + TOUCH_AT_ONCE]
             async with self._database.write() as connection:
-                await connection.execute(update(connections).where(connections.c.id.in_(some)).values(last_used_at=now))
+                rows = select(connections.c.id).where(connections.c.id.in_(some)).order_by(connections.c.id)
+                mine = connections.c.id.in_(rows.with_for_update())
+                await connection.execute(update(connections).where(mine).values(last_used_at=now))
 
     async def ids(self) -> tuple[str, ...]:
         """Return the id of every connection that isn't disconnected, in the order of their characters."""

@@ -31,7 +31,16 @@ from gateway.vault.provider import Provider
 from gateway.vault.timing import renew_at
 
 CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)  # a Basic user name, a path segment
-DIRECT = (Grant.CLIENT_CREDENTIALS, Grant.PASSWORD, Grant.API_KEY, Grant.BASIC, Grant.NONE)
+DIRECT = (
+    Grant.CLIENT_CREDENTIALS,
+    Grant.PASSWORD,
+    Grant.JWT_BEARER,
+    Grant.JWT,
+    Grant.CUSTOM,
+    Grant.API_KEY,
+    Grant.BASIC,
+    Grant.NONE,
+)
 _FILLED_IN = "Check what was filled in."
 _SET_UP = "Whoever set the app up should compare its test API with the service's documentation."
 TRIES = 3  # of the write, where two people connect the same account at once

@@ -1,4 +1,4 @@
-"""Where the client's own id and secret come from: the policy, the environment, a file, a field, or the store."""
+"""Where the client's own id, secret and key come from: the policy, the environment, a file, a field, or the store."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from gateway.vault.credentials import Safe
 
 
 class Sources:
-    """Reads the sources of `auth.client_id` and `auth.client_secret`, anew at each use: a rotated secret just works.
+    """Reads the sources of what is the client's, anew at each use: a rotated secret just works.
 
     `typed` are secrets of the app that aren't stored yet, by their names: a try uses them before the stored ones.
     """
@@ -45,6 +45,11 @@ class Sources:
             client_id=client_id.reveal(),
             client_secret=None if secret is None else await self._read(app, "client_secret", secret, context),
         )
+
+    async def key(self, app: str, policy: Policy, context: Context) -> Secret | None:
+        """Return what [auth.assertion] is signed with; None where there is none. Raises as `client`."""
+        assertion = policy.auth.assertion
+        return None if assertion is None else await self._read(app, "assertion.key", assertion.key, context)
 
     async def with_app(self, app: str, policy: Policy, context: Context) -> Context:
         """Return the context with what the policy's own requests name of the app: its client's id.

@@ -70,7 +70,13 @@ class Trying:
         sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ, typed=typed)
         if policy.auth.grant.has_token:
             context = credentials.context(policy, fields, NO_CONNECTION)
-            provider = Provider(egress=self._egress, sources=sources, clock=self._clock, patience=self._patience)
+            provider = Provider(
+                egress=self._egress,
+                sources=sources,
+                clock=self._clock,
+                entropy=self._entropy,
+                patience=self._patience,
+            )
             answer = await ask(provider, app, policy, context)
             client = await sources.client(app, policy, context)
             sent = () if client is None or client.client_secret is None else (client.client_secret,)

@@ -92,7 +92,7 @@ class Vault:
         self._sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
         self._entropy = entropy
         self._calls = Calls(egress=egress, sources=self._sources, clock=clock, entropy=entropy)
-        self._provider = Provider(egress=egress, sources=self._sources, clock=clock, patience=patience)
+        self._provider = Provider(egress=egress, sources=self._sources, clock=clock, entropy=entropy, patience=patience)
         self.logins = Logins(self._provider)
         self._lives = Lives(load=store.connections.get, compile_row=self._compile)
         self._chronicle = Chronicle(audit, announces=announces, clock=clock, entropy=entropy)

@@ -234,6 +234,12 @@ def test_swagger_is_read_too() -> None:
         ),
         ({"url": "https://{gone}.example.com"}, ["https://{{ gone }}.example.com"], None),
         ({"url": "https://x.{gone}/"}, [], "was left out: its variable 'gone' has no default"),
+        (
+            {"url": "https://x.{end}/", "variables": {"end": {"enum": ["a.test", "b.test"], "default": "a.test"}}},
+            ["https://x.{{ end }}"],
+            None,
+        ),
+        ({"url": "https://{host}/v1"}, ["https://{{ host }}/v1"], None),
     ],
 )
 def test_a_server_is_an_allowed_url_if_credentials_may_go_there(

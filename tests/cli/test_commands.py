@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.connect import asking, missing_fields
+from gateway.policy.load import load
 from gateway.store import rotation
 
 Run = Callable[..., Any]
@@ -96,6 +98,47 @@ def test_connect_asks_a_person_for_what_is_missing_and_does_not_echo_secrets(
     done = gateway("connect", "keyed", "--id", "asked")
     assert done.status == 0, done.err
     assert asked == ["API key: ", "Region"]
+
+
+def test_what_a_person_is_asked_has_what_stands_around_it_and_an_example() -> None:
+    """Those without a heading first; what is hidden or found isn't asked for."""
+    text = """
+name = "X"
+[allow]
+urls = ["https://{{ site }}.desk.example"]
+[[fields]]
+name = "team"
+group = "Advanced"
+[[fields]]
+name = "site"
+prefix = "https://"
+suffix = ".desk.example"
+example = "acme"
+[[fields]]
+name = "host"
+kind = "host"
+example = "acme.test"
+[[fields]]
+name = "plan"
+hidden = true
+required = false
+[[fields]]
+name = "given"
+[[fields]]
+name = "instance"
+from = "{{ test.url }}"
+[auth]
+grant = "none"
+[test]
+url = "https://{{ site }}.desk.example/me"
+"""
+    policy = load(text, app="x", file="x.toml").policy
+    assert policy is not None
+    assert [asking(field) for field in missing_fields(policy, {"given": "x"}, {})] == [
+        "Site (https://….desk.example; such as acme)",
+        "Host (such as acme.test)",
+        "Team",
+    ]
 
 
 def test_connect_says_which_fields_are_missing_where_nobody_can_be_asked(gateway: Run) -> None:

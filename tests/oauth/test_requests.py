@@ -45,12 +45,12 @@ def test_body_authentication_sends_both_as_parameters() -> None:
 @pytest.mark.parametrize("auth", ["none", "basic", "body"])
 def test_a_public_client_names_itself_and_sends_no_secret(auth: str) -> None:
     client = ClientCredentials(client_id="pub")
-    request = refresh_request(Endpoint(url=URL, client_auth=auth), client, refresh_token=Secret("rt"))
+    request = refresh_request(Endpoint(url=URL, client_auth=auth), client, token=Secret("rt"))
     assert request.body == b"grant_type=refresh_token&refresh_token=rt&client_id=pub"
 
 
 def test_a_json_endpoint_gets_a_json_object() -> None:
-    request = refresh_request(Endpoint(url=URL, format="json"), CLIENT, refresh_token=Secret("rté"))
+    request = refresh_request(Endpoint(url=URL, format="json"), CLIENT, token=Secret("rté"))
     assert request.body == '{"grant_type":"refresh_token","refresh_token":"rté"}'.encode()
     assert dict(request.headers)["Content-Type"] == "application/json"
 
@@ -84,7 +84,7 @@ def test_a_revocation_names_the_kind_of_token() -> None:
 
 
 def test_a_request_never_shows_its_content_and_names_its_secrets() -> None:
-    request = refresh_request(Endpoint(url=URL + "?key=1", client_auth="body"), CLIENT, refresh_token=Secret("rt-1"))
+    request = refresh_request(Endpoint(url=URL + "?key=1", client_auth="body"), CLIENT, token=Secret("rt-1"))
     shown = repr(request)
     assert "rt-1" not in shown
     assert "s:e/c+r t" not in shown

@@ -281,6 +281,18 @@ async def test_what_the_service_could_not_do_is_tried_again(gateway: Gateway, ca
     assert (await caller.ask(gateway.request())).endswith(b"ok")
 
 
+async def test_who_waits_for_its_next_try_holds_nobody_up(gateway: Gateway, caller: Caller) -> None:
+    """Its slot is somebody else's meanwhile; it takes its turn again then."""
+    paced(gateway, "[limits.connection]\nconcurrency = 1\n" + RETRY)
+    gateway.service.script = [UNWELL.replace(b"\r\n\r\n", b"\r\nRetry-After: 1\r\n\r\n"), OK]
+    await caller.send(gateway.request())
+    while dict(gateway.metrics.retries.items()) != {(): 1}:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0)
+    assert in_use(gateway) == 0
+    assert (await caller.receive()).endswith(b"ok")
+    assert in_use(gateway) == 0
+
+
 async def test_an_answer_that_no_try_betters_goes_through(gateway: Gateway, caller: Caller) -> None:
     paced(gateway, RETRY)
     gateway.service.script = [UNWELL]

@@ -15,6 +15,7 @@ import pytest
 from gateway.store.rows import RequestRow
 from gateway.vault.credentials import Safe
 from gateway.web.setup.keeping import AT_ONCE
+from gateway.web.setup.page import grants
 from gateway.web.setup.shipped import shipped, shipped_text
 from tests.web.filling import forms_of, press, press_with, sheet_of, sign_in
 from tests.web.harness import ADMIN, LOGIN, NOW, Answer, Web, form_token
@@ -105,7 +106,7 @@ async def test_each_step_says_where_it_stands_and_the_top_what_is_left_to_do(adm
 
 
 async def test_every_page_of_every_grant_says_nothing_but_its_words(admin):
-    for grant in ("authorization_code", "implicit", "password", "client_credentials", "api_key", "basic", "none"):
+    for grant in dict(grants()):
         page = await scratch(admin, grant)
         assert "{{ t(" not in page.text
         assert page.text.count("<h1>") == 1

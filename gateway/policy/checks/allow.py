@@ -43,8 +43,8 @@ def _entries(draft: Draft, allow: Allow) -> Iterator[Fault]:
             except EntryInvalid as error:
                 yield at, str(error)
                 continue
-            yield from urls.host_fields(draft, entry.url, at)
-            if key == "urls" and (fault := suffix_fault(entry) or _tail_fault(draft, entry)):
+            yield from urls.host_fields(draft, entry.url, at, covers_below=entry.wildcard or not entry.scheme_written)
+            if key == "urls" and (fault := suffix_fault(entry)):
                 yield at, fault
 
 
@@ -57,29 +57,7 @@ def suffix_fault(entry: EntryTemplate) -> str | None:
     if covers_below and is_public_suffix(host):
         advice = "write a host below it, or one whole origin with its scheme, as in https://localhost:8443"
         return f"{host!r} is a public suffix, under which anyone can have a host; {advice}"
-    labels = host.split(".")
-    values = [number for number, label in enumerate(labels) if any(one in label for one in entry.url.stand_ins)]
-    if Spot.TAIL in entry.url.spots.values():
-        return None
-    if values and is_public_suffix(".".join(labels[values[-1] + 1 :]), icann_only=True):
-        return "has a field where the site's own name is, so who fills it in could choose any site; write the name out"
-    return None
-
-
-def _tail_fault(draft: Draft, entry: EntryTemplate) -> str | None:
-    """Say which choice would make a public suffix of the host."""
-    for name, spot in entry.url.spots.items():
-        field = draft.by_name.get(name)
-        if spot is not Spot.TAIL or field is None:
-            continue
-        labels = entry.url.sample.host.split(".")[:-1]
-        typed = [number for number, label in enumerate(labels) if any(one in label for one in entry.url.stand_ins)]
-        written = labels[typed[-1] + 1 if typed else 0 :]
-        for choice in field.choices or ():
-            host = ".".join([*written, choice]).lower()
-            if is_public_suffix(host, icann_only=entry.scheme_written and not entry.wildcard):
-                return f"is {host!r} with the choice {choice!r}, a public suffix; write the site's own name out"
-    return None
+    return urls.site_fault(entry.url)
 
 
 def _methods(allow: Allow) -> Iterator[Fault]:

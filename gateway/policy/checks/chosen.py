@@ -15,8 +15,8 @@ from gateway.policy.model import Auth, FieldSource, Grant
 from gateway.policy.url import UrlInvalid, UrlTemplate
 
 _ENDPOINTS = ("device", "token", "exchange", "refresh", "revoke")
-_OWN = (Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER, Grant.JWT)
-"""Grants whose tokens are got in the app's own name."""
+_OWN = (Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER, Grant.JWT, Grant.CUSTOM)
+"""Grants whose tokens are got in the app's own name, unless the person brings something secret."""
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -27,7 +27,7 @@ def check(draft: Draft) -> Iterator[Fault]:
         url = getattr(getattr(draft.auth, name), "url", None)
         if url and (field := _chosen(draft, url)):
             yield f"auth.{name}.url", f"would send the app's own {secret} to {_wherever(field, secret)}"
-    if draft.auth.grant in _OWN:
+    if draft.auth.grant in _OWN and not any(field.secret and field.source is None for _, field in draft.fields):
         for number, text in enumerate(draft.allow.urls if draft.allow else ()):
             if field := _chosen_entry(draft, text):
                 what = f"a token that the app's own {secret} is enough for"

@@ -103,7 +103,7 @@ def _own_calls(draft: Draft, allow: Allow, base: UrlTemplate | None) -> Iterator
             denied = [
                 (f"{name}.url", decision)
                 for name, call, rules in calls
-                if call and isinstance(decision := _decision(call, rules, context, root), Denied)
+                if call and isinstance(decision := _decision(call, rules, values, context, root), Denied)
             ]
         except (ValueError, TargetInvalid):
             continue  # said already, or a sample that can't stand in a host
@@ -116,10 +116,12 @@ def _own_calls(draft: Draft, allow: Allow, base: UrlTemplate | None) -> Iterator
             return
 
 
-def _decision(call: Lookup, allow: Allow, context: Context, root: str | None) -> Decision | None:
+def _decision(
+    call: Lookup, allow: Allow, values: Mapping[str, str], context: Context, root: str | None
+) -> Decision | None:
     """Decide on a call of the policy's own; None: its URL can't be told."""
     url = UrlTemplate.parse(call.url, relative=True)
     if url.is_relative and not root:
         return None
     whole = join(root or "", url.render(context)) if url.is_relative else url.render(context)
-    return Matcher.compile(allow, dict(context.fields)).decide(call.method, parse_target(whole))
+    return Matcher.compile(allow, values).decide(call.method, parse_target(whole))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from gateway.policy import pattern
 from gateway.policy.context import ALIAS, ROOTS
 from gateway.policy.draft import Draft
+from gateway.policy.fields import kind_error
 from gateway.policy.finding import Fault
 from gateway.policy.model import Field
 from gateway.policy.suffix import is_public_suffix
@@ -78,6 +79,8 @@ def _default(field: Field, at: str) -> Iterator[Fault]:
         yield f"{at}.default", f"{field.default!r} is none of the choices"
     elif field.pattern is not None and not _matches(field.pattern, field.default):
         yield f"{at}.default", f"{field.default!r} does not match the pattern"
+    elif field.default and (wrong := kind_error(field, field.default)):
+        yield f"{at}.default", wrong
     elif not field.default:
         yield f"{at}.default", "is empty; leave it out, and say required = false if the field may stay empty"
 

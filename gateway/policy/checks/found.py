@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from gateway.policy.context import field_of
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault
 from gateway.policy.found import Stage, stage_of
@@ -59,7 +60,7 @@ def _field(draft: Draft, field: Field, at: str) -> Iterator[Fault]:
 
 def _names(text: str | None) -> tuple[str, ...]:
     try:
-        return tuple(dict.fromkeys(path[-1] for path in Template.parse(text or "").paths))
+        return tuple(dict.fromkeys(filter(None, map(field_of, Template.parse(text or "").paths))))
     except TemplateInvalid:
         return ()
 

@@ -10,7 +10,7 @@ from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, key_path
 from gateway.policy.header import HIDING, forbidden_header
 from gateway.policy.merge import parameter_name
-from gateway.policy.model import Inject, Lookup, Script
+from gateway.policy.model import Grant, Inject, Lookup, Script
 from gateway.policy.value import leaves
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -18,14 +18,15 @@ SECRET_NAME = re.compile(
     r"(?:^|[-_.])(?:authorization|cookie|secret|password|passwd|token|(?:api|access|secret|private|auth)[-_]?key|apikey|sig|signature)$",
     re.IGNORECASE,
 )
+_PROOFS = frozenset({"code", "redirect_uri", "code_verifier"})
 _OURS = {
-    "redirect_uri",
-    "state",
-    "code",
-    "code_verifier",
-    "code_challenge",
-    "code_challenge_method",
-}  # ours to make, each time anew
+    "authorize": frozenset(
+        {"redirect_uri", "state", "code", "code_verifier", "code_challenge", "code_challenge_method"}
+    ),
+    "token": _PROOFS,
+    "refresh": _PROOFS,
+}
+"""Parameters that are ours to make, each time anew; the grant custom has none."""
 _METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
 _STATUS = range(200, 600)
 _CALLS = {"lookup": "a look-up", "test": "a test"}
@@ -43,7 +44,8 @@ def check(draft: Draft) -> Iterator[Fault]:
             model = getattr(draft.auth, section)
             if model is not None:
                 yield from _headers(getattr(model, "headers", None) or {}, f"auth.{section}.headers")
-                yield from _params(model.params or {}, f"auth.{section}.params")
+                ours = frozenset() if draft.auth.grant is Grant.CUSTOM else _OURS.get(section, frozenset())
+                yield from _params(model.params or {}, f"auth.{section}.params", ours)
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
         if call is not None:
             yield from _call(draft, name, call)
@@ -103,15 +105,27 @@ def _body(body: Mapping[str, Any], at: str) -> Iterator[Fault]:
                 yield path, "is empty; nothing is ever injected empty"
 
 
-def _params(params: Mapping[str, str | Script | bool], at: str) -> Iterator[Fault]:
+def _params(params: Mapping[str, Any], at: str, ours: frozenset[str]) -> Iterator[Fault]:
     for name, value in params.items():
         where = key_path([*at.split("."), name])
-        if name in _OURS and value is not False:
+        if name in ours and value is not False:
             yield (
                 where,
                 "is made by the gateway for each login; leave it out (or set it to false if the provider rejects it)",
             )
         elif value is not False:
+            yield from _nested(name, value, where)
+
+
+def _nested(name: str, value: Any, where: str) -> Iterator[Fault]:
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                yield from _nested(key, item, f"{where}.{key_path([key])}")
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _nested(name, item, f"{where}[{index}]")
+        case _:
             yield from _literal(name, value, where)
 
 

@@ -50,10 +50,8 @@ def _keys(sign: Sign) -> Iterator[Fault]:
     for key in _SECRETS:
         value = getattr(sign, key)
         if isinstance(value, str) and value.strip() and "{{" not in value:
-            yield (
-                f"sign.{key}",
-                "is a secret written as a text, and a policy never holds one; add a field with secret = true",
-            )
+            right = "add a field with secret = true and name it"
+            yield f"sign.{key}", f"is a secret written as a text, and a policy never holds one; {right}"
 
 
 def _goes_nowhere(draft: Draft) -> Iterator[Fault]:

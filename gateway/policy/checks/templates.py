@@ -1,7 +1,7 @@
 """Checks of templates and scripts: they can be read, and each path they name can be there when they are rendered."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,6 +35,7 @@ class Place:
     once: bool = False
     connection: bool = True
     app: frozenset[str] = frozenset()
+    assertion: bool = False
     request: frozenset[str] = frozenset()
     signature: bool = False
     why: str
@@ -55,15 +56,30 @@ _TOKEN = Place(
     once=True,
     connection=False,
     app=_CLIENT,
+    assertion=True,
     request=_MADE,
     why="in [auth.token], before there is a token",
 )
-_RENEW = Place(token=True, secret=True, app=_CLIENT, request=_MADE, why="when a token is renewed or revoked")
+_EXCHANGE = replace(_TOKEN, token=True, why="in [auth.exchange]")
+_DEVICE = replace(_TOKEN, app=_ID, assertion=False, why="in [auth.device], before there is a token")
+_RENEW = replace(_EXCHANGE, once=False, connection=True, why="when a token is renewed or revoked")
+_ASSERTION = Place(secret=True, connection=False, app=_ID, request=_MADE, why="in [auth.assertion]")
 _FOUND = Place(token=True, lookup=True, callback=True, test=True, connection=False, why="in a field that is found")
 _FOUND_SECRET = replace(_FOUND, secret=True)
 _TEST = Place(token=True, app=_ID, why="in a call of the policy's own")
 _LABEL = Place(token=True, test=True, once=True, why="in [connection], which is shown")
 _URL = Place(connection=False, why="in an allowed or base URL")
+
+
+_SECTIONS = {
+    "authorize": _LOGIN,
+    "device": _DEVICE,
+    "token": _TOKEN,
+    "exchange": _EXCHANGE,
+    "refresh": _RENEW,
+    "revoke": _RENEW,
+}
+"""What the parts of [auth] that are asked may name. In their URLs it is less: what is the app's own isn't for a log."""
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -94,9 +110,11 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
     if draft.sign:
         parts += [(f"sign.{key}", value, _SIGNED if key == "text" else _SIGN) for key, value in draft.sign]
     if draft.auth:
-        for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
+        for section, place in _SECTIONS.items():
             model = getattr(draft.auth, section)
             parts += [(f"auth.{section}.{name}", getattr(model, name, None), place) for name in ("params", "headers")]
+        names = ("key_id", "issuer", "subject", "audience", "claims", "headers")
+        parts += [(f"auth.assertion.{name}", getattr(draft.auth.assertion, name, None), _ASSERTION) for name in names]
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
         if call:
             parts += [(f"{name}.headers", call.headers, _TEST), (f"{name}.body", call.body, _TEST)]
@@ -111,8 +129,9 @@ def _values(draft: Draft) -> Iterator[tuple[str, str | Script, Place]]:
 def _urls(draft: Draft) -> Iterator[tuple[str, UrlTemplate, Place]]:
     texts: list[tuple[str, str | None, Place]] = [("base_url", draft.base_url, _URL)]
     if draft.auth:
-        for section, place in (("authorize", _LOGIN), ("token", _TOKEN), ("refresh", _RENEW), ("revoke", _RENEW)):
-            texts.append((f"auth.{section}.url", getattr(getattr(draft.auth, section), "url", None), place))
+        for section, place in _SECTIONS.items():
+            url = getattr(getattr(draft.auth, section), "url", None)
+            texts.append((f"auth.{section}.url", url, replace(place, app=_ID, assertion=False, request=frozenset())))
     for name, call in (("lookup", draft.lookup), ("test", draft.test)):
         if call:
             texts.append((f"{name}.url", call.url, _TEST))
@@ -145,53 +164,60 @@ def _script(value: Script, at: str, place: Place) -> Iterator[Fault]:
         yield f"{at}.js", str(error)
 
 
-def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:  # noqa: C901  a table of roots
+def _path(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    root, *rest = path
+    if path[:2] == ("authData", "testcode"):
+        root = "test"
+    look = _ROOTS.get(root)
+    yield from look(draft, tuple(rest), path, at, place) if look else _bare(draft, path, at, place)
+
+
+def _fields(draft: Draft, rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    if len(rest) == 1:
+        yield from _field(draft, rest[0], at, place)
+    else:
+        yield at, f"{'.'.join(path)} is no path to a field; write {{{{ fields.name }}}}"
+
+
+def _all_together(draft: Draft, rest: Path, _path: Path, at: str, place: Place) -> Iterator[Fault]:
+    if rest:
+        yield from _bare(draft, rest, at, place)
+    else:
+        yield at, "authData is a table; name one value of it, as in {{ authData.access_token }}"
+
+
+def _app(draft: Draft, rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
     name = ".".join(path)
-    match path:
-        case ("lookup" | "callback", *_):
-            yield from _answer(draft, path, at, place)
-        case ("fields", field):
-            yield from _field(draft, field, at, place)
-        case ("fields", *_):
-            yield at, f"{name} is no path to a field; write {{{{ fields.name }}}}"
-        case ("app", *rest):
-            yield from _app(draft, tuple(rest), name, at, place)
-        case ("request", *rest):
-            yield from _request(tuple(rest), name, at, place)
-        case ("signature", *rest):
-            yield from _signature(draft, tuple(rest), at, place)
-        case ("connection", *rest):
-            yield from _connection(tuple(rest), name, at, place)
-        case ("test", *_) | ("authData", "testcode", *_):
-            yield from _test(draft, name, at, place)
-        case ("token", *rest):
-            yield from _token(draft, tuple(rest), name, at, place)
-        case ("authData", *rest) if rest:
-            yield from _bare(draft, tuple(rest), at, place)
-        case ("authData",):
-            yield at, "authData is a table; name one value of it, as in {{ authData.access_token }}"
-        case _:
-            yield from _bare(draft, path, at, place)
-
-
-def _app(draft: Draft, rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
     if rest not in (("client_id",), ("client_secret",)):
-        yield at, f"{name} is unknown; the app has app.client_id, and where tokens are got app.client_secret"
+        yield at, f"{name} is unknown; the app has app.client_id and app.client_secret"
+    elif rest == ("client_secret",) and "client_secret" not in place.app:
+        yield at, f"{name} is not for here; it stands in params and headers of [auth.token] and its like alone"
     elif rest[0] not in place.app:
         yield at, f"{name} is not known {place.why}"
     elif draft.auth and getattr(draft.auth, rest[0]) is None:
-        yield at, f"{name} is not there: auth.{rest[0]} is not set"
+        yield at, f"{name} is the client's, and there is no auth.{rest[0]}; add it"
 
 
-def _request(rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+def _assertion(draft: Draft, rest: Path, _path: Path, at: str, place: Place) -> Iterator[Fault]:
+    if rest:
+        yield at, "assertion is one text; write {{ assertion }}"
+    elif not place.assertion:
+        yield at, f"assertion is not known {place.why}; it stands in params and headers of [auth.token] and its like"
+    elif draft.auth and draft.auth.assertion is None:
+        yield at, "assertion is what [auth.assertion] says, signed, and there is none; add it"
+
+
+def _request(_draft: Draft, rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    name = ".".join(path)
     if len(rest) != 1 or rest[0] not in _ALL:
         near = did_you_mean(".".join(rest), _ALL)
         yield at, f"{name} is unknown; " + (f"did you mean request.{near}?" if near else f"it has {', '.join(MADE_OF)}")
     elif rest[0] not in place.request:
-        yield at, f"{name} is not known {place.why}"
+        known = ", ".join(f"request.{key}" for key in MADE_OF if key in place.request)
+        yield at, f"{name} is not known {place.why}" + (f"; known are {known}" if known else "")
 
 
-def _signature(draft: Draft, rest: Path, at: str, place: Place) -> Iterator[Fault]:
+def _signature(draft: Draft, rest: Path, _path: Path, at: str, place: Place) -> Iterator[Fault]:
     if rest:
         yield at, "signature is one text; write {{ signature }}"
     elif not place.signature:
@@ -202,7 +228,8 @@ def _signature(draft: Draft, rest: Path, at: str, place: Place) -> Iterator[Faul
         yield at, f"signature is for the scheme hmac; {draft.sign.scheme} writes its headers itself"
 
 
-def _connection(rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+def _connection(_draft: Draft, rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    name = ".".join(path)
     if rest != ("id",):
         yield at, f"{name} is unknown; the connection has connection.id alone"
     elif not place.connection:
@@ -221,7 +248,8 @@ def _field(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
         yield at, f"names the field {name}, which is used once while connecting and is never stored"
 
 
-def _test(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
+def _test(draft: Draft, _rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    name = ".".join(path)
     if not place.test:
         yield at, f"{name} is not known {place.why}; the test API has not answered then"
     elif not draft.has_test:
@@ -230,7 +258,7 @@ def _test(draft: Draft, name: str, at: str, place: Place) -> Iterator[Fault]:
         yield at, f"{name} is a table; name one value of it, as in {{{{ {name}.id }}}}"
 
 
-def _answer(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
+def _answer(draft: Draft, _rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
     root, name = path[0], ".".join(path)
     if not getattr(place, root):
         yield at, f'{name} is known only while connecting; add a field with from = "{{{{ {name} }}}}" and name that'
@@ -242,7 +270,8 @@ def _answer(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
         yield at, f"{name} comes with a login's callback, and there is no [auth.authorize]"
 
 
-def _token(draft: Draft, rest: Path, name: str, at: str, place: Place) -> Iterator[Fault]:
+def _token(draft: Draft, rest: Path, path: Path, at: str, place: Place) -> Iterator[Fault]:
+    name = ".".join(path)
     if not place.token:
         yield at, f"{name} is not known {place.why}"
     elif draft.auth and not draft.auth.grant.has_token:
@@ -263,7 +292,7 @@ def _bare(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
         yield from _field(draft, path[0], at, place)
         return
     if path[0] in _STANDARD:
-        yield from _token(draft, path, name, at, place)
+        yield from _token(draft, path, path, at, place)
         return
     known = [*draft.field_names, *(_STANDARD if has_token else ()), *(ROOTS if len(path) > 1 else ())]
     near = did_you_mean(path[0], known, cutoff=_NEARLY if has_token else 0.6)
@@ -281,5 +310,22 @@ def _bare(draft: Draft, path: Path, at: str, place: Place) -> Iterator[Fault]:
 
 
 def _maps(draft: Draft, name: str) -> bool:
-    response: Mapping[str, str] = (draft.auth.token.response if draft.auth and draft.auth.token else None) or {}
-    return name in response
+    auth = draft.auth
+    sections = (auth.token, auth.exchange, auth.refresh) if auth else ()
+    return any(name in (section.response or {}) for section in sections if section)
+
+
+_ROOTS = {
+    "fields": _fields,
+    "token": _token,
+    "callback": _answer,
+    "lookup": _answer,
+    "test": _test,
+    "app": _app,
+    "assertion": _assertion,
+    "request": _request,
+    "signature": _signature,
+    "connection": _connection,
+    "authData": _all_together,
+}
+"""What looks at a path, by its first step; all others are bare names."""

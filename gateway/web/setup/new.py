@@ -113,7 +113,7 @@ def _from_scratch(app: str, given: Mapping[str, str]) -> Draft:
     app = app or id_of(name)
     if not name:
         raise Wrong("name", plain("setup.new.name_wrong"))
-    if grant not in tuple(Grant):
+    if grant not in dict(grants()):
         raise Wrong("grant", plain("setup.new.shipped_wrong"))
     return Draft(app=app, text=scratch(app, name, Grant(grant), given.get("base_url", "").strip()))
 
