@@ -25,7 +25,7 @@ from gateway.policy.model import (
 from gateway.policy.moment import moment
 from gateway.policy.template import MissingValue
 from gateway.policy.url import UrlTemplate
-from gateway.policy.value import leaves, render_json, render_text
+from gateway.policy.value import is_left_out, leaves, render_json, render_text
 from gateway.secret import Secret
 
 T = TypeVar("T")
@@ -184,13 +184,12 @@ def _default_ttl(policy: Policy, described: TokenEndpoint) -> float | None:
 
 def _each(policy: Policy, values: Mapping[str, Any], render: Callable[[Any], T]) -> dict[str, T]:
     """Render values by their names; what needs a field that isn't there, and may be left out, is left out with it."""
-    absent = {field.name for field in policy.fields if field.once or not field.required}
     rendered: dict[str, T] = {}
     for name, value in values.items():
         try:
             rendered[name] = render(value)
         except MissingValue as error:
-            if error.path.removeprefix("authData.").removeprefix("fields.") not in absent:
+            if not is_left_out(policy, error):
                 raise
     return rendered
 
