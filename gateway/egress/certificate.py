@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.errors import Refusal, UpstreamError
+from gateway.pem import blocks
 from gateway.secret import Secret
 
 _KEPT = 256  # contexts; some 100 KB each, for each has the trusted authorities
@@ -29,7 +30,7 @@ class Certificates:
             return known
         context = self._make()
         try:
-            load_chain(context, certificate.reveal().encode())
+            load_chain(context, "".join(block for _, block in blocks(certificate.reveal())).encode())
         except (ssl.SSLError, ValueError) as error:
             reason = getattr(error, "reason", None) or "it is no PEM with a certificate and its key"
             detail = f"The client's certificate can't be used: {reason}."

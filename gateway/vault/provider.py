@@ -23,6 +23,7 @@ from gateway.oauth.endpoint import Endpoint
 from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
+from gateway.policy.found import Stage, found_at
 from gateway.policy.model import DeviceEndpoint, Grant, Policy, RevokeEndpoint, TokenEndpoint
 from gateway.policy.moment import ENTROPY
 from gateway.secret import Secret
@@ -201,7 +202,12 @@ class Provider:
         if described is None or isinstance(answer, TokenRefused):
             return answer
         held = (*held, answer.access_token, *filter(None, [answer.refresh_token]))
-        prepared = await self._prepare(app, policy, described, replace(context, token={**context.token, **answer.raw}))
+        context = replace(context, token={**context.token, **answer.raw})
+        try:
+            found = await asyncio.to_thread(found_at, policy, context, Stage.TOKEN)
+        except ValueError as error:
+            return TokenRefused(error="not_said", detail=f"The token that came could not be exchanged: {error}.")
+        prepared = await self._prepare(app, policy, described, replace(context, fields={**context.fields, **found}))
         lasting = await self._tokens(grants.own_request(prepared.endpoint), prepared.endpoint, until, held)
         if isinstance(lasting, TokenRefused):
             return replace(lasting, detail=f"The token that came could not be exchanged. {lasting.detail}", final=False)

@@ -63,6 +63,19 @@ async def test_a_provider_is_shown_it(service: Service, egress: Egress, certific
     assert len(service.requests) == 1
 
 
+@pytest.mark.parametrize(("old", "new"), [("\n", ""), ("\n", " "), ("\n", "\\n"), ("\n", "\r\n")])
+async def test_its_line_breaks_may_be_gone(
+    service: Service, egress: Egress, certificate: Secret, old: str, new: str
+) -> None:
+    """An input of one line takes them away."""
+    request = OutgoingRequest(
+        method="POST",
+        url=f"https://127.0.0.1:{service.port}/token",
+        certificate=Secret(certificate.reveal().replace(old, new)),
+    )
+    assert (await egress.send(request, timeout=10)).status == 200
+
+
 async def test_a_service_is_shown_it_and_only_for_the_connection_that_has_it(
     service: Service, egress: Egress, certificate: Secret, tmp_path: Path
 ) -> None:

@@ -312,8 +312,13 @@ def test_what_a_policy_lacks_is_said_and_stands_above_it(name: str, lack: str) -
     assert f"# - {lack}\n" in (one.text or "")
 
 
+def test_a_certificate_and_its_key_are_one_field() -> None:
+    policy = tomllib.loads(imported()["certificate"].text or "")
+    assert policy["auth"]["certificate"] == {"field": "certificate"}
+    assert {"name": "certificate", "secret": True}.items() <= policy["fields"][0].items()
+
+
 NOT_AT_ALL = {
-    "certificate": "a client certificate at the token endpoint (RFC 8705)",
     "nowhere": "where the API is: its file names no URL of it",
     "unheard-of": "a kind of authentication that isn't known here (TELEPATHY)",
     "in-the-path": "a key in the path of every URL (https://api.provider.test/bot${apiKey})",
@@ -345,7 +350,7 @@ def test_outcomes_are_counted_by_kind_and_reasons_by_how_many_have_them() -> Non
     found = list(from_nango(LIST, ["certificate", "client", "open", "nowhere", "unheard-of"]))
     assert by_kind(found) == {
         "NONE": {Outcome.WHOLE: 1, Outcome.NONE: 1},
-        "OAUTH2_CC": {Outcome.WHOLE: 1, Outcome.NONE: 1},
+        "OAUTH2_CC": {Outcome.WHOLE: 2},
         "TELEPATHY": {Outcome.NONE: 1},
     }
-    assert dict(ranked(found))["a client certificate at the token endpoint (RFC 8705)"] == ["certificate"]
+    assert dict(ranked(found))["where the API is: its file names no URL of it"] == ["nowhere"]

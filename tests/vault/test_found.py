@@ -200,3 +200,19 @@ async def test_a_callback_cannot_choose_where_the_code_goes(house: House) -> Non
         assert desk.requests[0].url == "https://us.desk.test/token"
     assert isinstance(caught.value, ClientError)
     assert not isinstance(caught.value, AuthorizationServerError)
+
+
+async def test_the_second_of_two_token_requests_may_go_where_the_first_answer_says(house: House) -> None:
+    exchange = '[auth.exchange]\nurl = "{{ api }}/token"\nparams = { token = "{{ access_token }}" }\n'
+    house.policies.put("desk", POLICY.replace("[lookup]\n", f"{exchange}[lookup]\n"))
+    desk = Desk()
+    async with house.vault(egress=desk) as vault:
+        await _connect(house, vault, {})
+        assert desk.requests[1].url == "https://eu.desk.test/token"
+        assert b"token=at-1-secret" in desk.requests[1].body
+        desk.requests.clear()
+        desk.api = "https://evil.test"
+        with pytest.raises(AuthorizationServerError) as caught:
+            await _connect(house, vault, {})
+    assert "the field api, which an answer named, must be on desk.test" in caught.value.refusal.detail
+    assert len(desk.requests) == 1
