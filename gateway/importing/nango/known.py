@@ -128,6 +128,7 @@ _PATCHES: Mapping[str, Mapping[str, Any]] = {
     },
     "coros": _COROS,
     "coros-sandbox": _COROS,
+    "exact-online": {"limits.reset.format": "at_milliseconds"},
     "facebook": {
         "auth.token.method": "GET",
         "auth.token.format": "query",
@@ -141,6 +142,7 @@ _PATCHES: Mapping[str, Mapping[str, Any]] = {
     "heygen": _PUBLIC,
     "instagram": _long_lived("graph.instagram.com", "ig"),
     "jobber": {"auth.token.default_ttl": "1h"},
+    "linear": {"limits.reset.format": "at_milliseconds"},
     "mailchimp": {"lookup.url": "https://login.mailchimp.com/oauth2/metadata"},
     "posthog-oauth": _PUBLIC,
     "revolut-business": {
