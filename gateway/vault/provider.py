@@ -154,13 +154,13 @@ class Provider:
         described, refresh = policy.refresh_endpoint, policy.auth.refresh
         if described is None:
             raise _unusable(app, "has neither [auth.refresh] nor [auth.token]")
-        kind = "refresh_token" if refresh is None else refresh.token
-        context = replace(context, token={**context.token, kind: token.reveal()})
+        which = "refresh_token" if refresh is None else refresh.token
+        context = replace(context, token={**context.token, which: token.reveal()})
         prepared = await self._prepare(app, policy, described, context)
         if policy.auth.grant is Grant.CUSTOM:
             request = grants.own_request(prepared.endpoint)
         else:
-            request = grants.refresh_request(prepared.endpoint, prepared.client, token=token, kind=kind)
+            request = grants.refresh_request(prepared.endpoint, prepared.client, token=token, kind=which)
         until = until or asyncio.get_running_loop().time() + self._patience
         standing = Credentials(token=context.token).access_token if refresh is not None and refresh.extends else None
         return await self._tokens(request, prepared.endpoint, until, held, standing)
