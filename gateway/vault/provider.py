@@ -19,7 +19,7 @@ from gateway.oauth.device import (
     read_poll,
     slower,
 )
-from gateway.oauth.endpoint import ClientCredentials, Endpoint
+from gateway.oauth.endpoint import Endpoint
 from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
@@ -76,7 +76,7 @@ class Provider:
         client = await self._sources.client(app, policy, context)
         if client is None:
             raise _unusable(app, "has no auth.client_id")
-        own = self._own(client, None)
+        own = Own(client=client, key=None, certificate=None, now=self._clock(), random=self._entropy(ENTROPY))
         try:
             endpoint = await asyncio.to_thread(render_login, policy, described, context, own)
         except ValueError as error:  # as in `_prepare`
@@ -206,7 +206,7 @@ class Provider:
 
     async def _signed(self, app: str, policy: Policy, context: Context) -> TokenAnswer:
         """Return the statement that the policy describes, as a token. Nobody is asked."""
-        own = self._own(await self._sources.client(app, policy, context), await self._sources.key(app, policy, context))
+        own = await self._own(app, policy, context)
         try:
             signed = await asyncio.to_thread(signed_by, policy, with_own(context, own), own)
         except ValueError as error:
@@ -275,15 +275,20 @@ class Provider:
     async def _prepare(
         self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context
     ) -> Prepared:
-        client = await self._sources.client(app, policy, context)
-        own = self._own(client, await self._sources.key(app, policy, context))
+        own = await self._own(app, policy, context)
         try:
             return await asyncio.to_thread(prepare, policy, described, context, own)
         except ValueError as error:  # a missing value, a URL that is none with its values, a script
             raise _unusable(app, f"can't be used: {error}") from error
 
-    def _own(self, client: ClientCredentials | None, key: Secret | None) -> Own:
-        return Own(client=client, key=key, now=self._clock(), random=self._entropy(ENTROPY))
+    async def _own(self, app: str, policy: Policy, context: Context) -> Own:
+        return Own(
+            client=await self._sources.client(app, policy, context),
+            key=await self._sources.key(app, policy, context),
+            certificate=await self._sources.certificate(app, policy, context),
+            now=self._clock(),
+            random=self._entropy(ENTROPY),
+        )
 
 
 def _asking(app: str, policy: Policy, prepared: Prepared, context: Context) -> OutgoingRequest | TokenRefused:

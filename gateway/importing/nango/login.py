@@ -64,6 +64,8 @@ class Login:
             self._signed()
         if text(self._data.get("expires_in_unit")) == "milliseconds":
             self._draft.put("auth.token.expires", "milliseconds")
+        if "oauth_scopes" in self._entry.config:
+            self._draft.put("auth.token.params.scope", f"{{{{ {self._fields.use('oauth_scopes')} }}}}")
         scopes = self._scopes()
         if scopes and not self._draft.get("auth.token.params.scope"):
             self._draft.put("auth.token.params.scope", self._separator().join(scopes))
