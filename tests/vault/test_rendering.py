@@ -38,7 +38,7 @@ def test_the_clients_secret_is_neither_in_a_login_url_nor_in_what_is_signed() ->
     assert policy.auth.token is not None
     assert policy.auth.authorize is not None
     client = ClientCredentials(client_id="id", client_secret=Secret("+s3cret"))
-    own = Own(client=client, key=Secret("k" * 32), now=1e9, random=bytes(32))
+    own = Own(client=client, key=Secret("k" * 32), certificate=None, now=1e9, random=bytes(32))
     prepared = prepare(policy, policy.auth.token, Context(), own)
     assert prepared.signed is not None
     claims = jwt.decode(prepared.signed.token.reveal(), options={"verify_signature": False})
