@@ -99,9 +99,8 @@ class Provider:
         request = grants.code_request(
             prepared.endpoint, prepared.client, code=code, redirect_uri=redirect_uri, verifier=proof
         )
-        until = asyncio.get_running_loop().time() + self._patience
-        answer = await self._tokens(request, prepared.endpoint, until)
-        return await self._exchanged(app, policy, context, answer, until=until)
+        answer = await self._tokens(request, prepared.endpoint, None)
+        return await self._exchanged(app, policy, context, answer)
 
     def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer | TokenRefused:
         """Read the tokens that an implicit grant's fragment brought (RFC 6749 §4.2.2)."""
@@ -136,7 +135,6 @@ class Provider:
         request = _asking(app, policy, prepared, context)
         if isinstance(request, TokenRefused):
             return request
-        until = until or asyncio.get_running_loop().time() + self._patience
         answer = await self._tokens(request, prepared.endpoint, until, held)
         return await self._exchanged(app, policy, context, answer, until=until, held=held)
 
@@ -154,14 +152,13 @@ class Provider:
         described, refresh = policy.refresh_endpoint, policy.auth.refresh
         if described is None:
             raise _unusable(app, "has neither [auth.refresh] nor [auth.token]")
-        which = "refresh_token" if refresh is None else refresh.token
-        context = replace(context, token={**context.token, which: token.reveal()})
+        name = "refresh_token" if refresh is None else refresh.token
+        context = replace(context, token={**context.token, name: token.reveal()})
         prepared = await self._prepare(app, policy, described, context)
         if policy.auth.grant is Grant.CUSTOM:
             request = grants.own_request(prepared.endpoint)
         else:
-            request = grants.refresh_request(prepared.endpoint, prepared.client, token=token, kind=which)
-        until = until or asyncio.get_running_loop().time() + self._patience
+            request = grants.refresh_request(prepared.endpoint, prepared.client, token=token, kind=name)
         standing = Credentials(token=context.token).access_token if refresh is not None and refresh.extends else None
         return await self._tokens(request, prepared.endpoint, until, held, standing)
 
@@ -194,7 +191,7 @@ class Provider:
         context: Context,
         answer: TokenAnswer | TokenRefused,
         *,
-        until: float,
+        until: float | None = None,
         held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
         """Return what [auth.exchange] makes of tokens that were just got; without one, these."""
@@ -254,26 +251,25 @@ class Provider:
         if prepared.client is None:
             raise _unusable(app, "has no auth.client_id")
         request = poll_request(prepared.endpoint, prepared.client, device_code=device_code)
-        until = asyncio.get_running_loop().time() + self._patience
         now = self._clock()  # before the call, as in `_tokens`
         try:
             answer = await self._egress.send(request, timeout=self._patience)
         except UpstreamError as error:
             return slower(interval, error.refusal.detail)
         got = read_poll(answer, prepared.endpoint, interval=interval, now=now, secrets=request.secrets)
-        return await self._exchanged(app, policy, context, got, until=until) if isinstance(got, TokenAnswer) else got
+        return await self._exchanged(app, policy, context, got) if isinstance(got, TokenAnswer) else got
 
     async def _tokens(
         self,
         request: OutgoingRequest,
         endpoint: Endpoint,
-        until: float,
+        until: float | None,
         held: tuple[Secret, ...] = (),
         standing: Secret | None = None,
     ) -> TokenAnswer | TokenRefused:
         # Only now is it known how much time is left: getting here may have read the store, which may have been away.
-        within = until - asyncio.get_running_loop().time()
-        if within < min(SHORTEST_CALL, self._patience / 2):
+        within = self._patience if until is None else until - asyncio.get_running_loop().time()
+        if until is not None and within < SHORTEST_CALL:
             return TokenRefused(error="overloaded", detail="The store was so slow that the provider was not asked.")
         now = self._clock()  # before the call: a token's life is counted from no later than its making
         try:

@@ -7,7 +7,6 @@ from gateway.policy.model import Grant, Policy
 from gateway.secret import Secret
 from gateway.vault.credentials import Credentials
 
-ACCESS = "access_token"
 EARLIER = 0.1
 """The part of `keep_alive` by which chance brings a renewal forward, so that what was made together is spread."""
 
@@ -36,9 +35,8 @@ def renews_with(policy: Policy, credentials: Credentials) -> Secret | None:
         return None
     if auth.grant is Grant.CUSTOM and refresh is None:
         return None
-    if refresh is not None and refresh.token == ACCESS:
-        return credentials.access_token
-    return credentials.refresh_token
+    sent = "refresh_token" if refresh is None else refresh.token
+    return credentials.access_token if sent == "access_token" else credentials.refresh_token
 
 
 def renew_at(

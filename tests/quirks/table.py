@@ -296,7 +296,7 @@ grant = "custom"
 [auth.token]
 url = "URL/session"
 format = "json"
-params = { pin = "{{ pin }}" }
+params = { login = { pin = "{{ pin }}" } }
 default_ttl = "1h"
 response = { access_token = "session.id" }
 [auth.refresh]
@@ -304,15 +304,15 @@ url = "URL/session"
 method = "PUT"
 token = "access_token"
 extends = true
-params = { keep = true_or_false }
+params = { keep = "alive" }
 headers = { X-Session = "{{ access_token }}" }
-""".replace("true_or_false", '"alive"'),
+""",
         given={"pin": "pin-s3cret"},
         first=[
             Wants(
                 path="/session",
                 json=True,
-                body={"pin": "pin-s3cret"},
+                body={"login": {"pin": "pin-s3cret"}},
                 answer={"session": {"id": "one-s3cret"}},
             )
         ],
@@ -382,6 +382,10 @@ response = { access_token = "jwt", refresh_token = "renewal.token" }
 [auth.refresh]
 url = "URL/renew"
 params = { token = "{{ refresh_token }}" }
+[auth.revoke]
+url = "URL/logout"
+client_auth = "none"
+params = { token = false, token_type_hint = false, renewal = "{{ refresh_token }}" }
 """,
         given={"pin": "pin-s3cret"},
         first=[
@@ -394,6 +398,7 @@ params = { token = "{{ refresh_token }}" }
         then=[
             Wants(path="/renew", body={"token": "rt-s3cret"}, answer={"jwt": "two-s3cret", "expires_in": 3600}),
         ],
+        last=[Wants(path="/logout", body={"renewal": "rt-s3cret"}, answer={})],
     ),
     "a client that signs who it is": Quirk(
         policy=KEYED(grant="client_credentials", more='client_id = "app-1"')

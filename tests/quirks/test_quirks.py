@@ -112,13 +112,16 @@ async def _refused(vault: Vault, house: House, quirk: Quirk) -> str:
 async def test_what_an_exchange_says_is_said_with_its_name_and_without_the_first_token(tmp_path: Path) -> None:
     """The first token came, and is worth something: no error shows it, and nothing is connected."""
     quirk = QUIRKS["a short token for a long one, which renews itself"]
-    told = {"error": "invalid_grant", "error_description": "not for short-s3cret of app-s3cret"}
-    provider = Quirky([quirk.first[0], replace(quirk.first[1], status=400, answer=told)])
+    told = {"error": "invalid_grant", "error_description": "not for short-s3cret of app-s3cret with rt-s3cret"}
+    first = replace(quirk.first[0], answer={"access_token": "short-s3cret", "refresh_token": "rt-s3cret"})
+    provider = Quirky([first, replace(quirk.first[1], status=400, answer=told)])
     async with provider.serving(), loopback() as egress:
         house = house_of(tmp_path, quirk, provider)
         async with house.vault(egress=egress) as vault:
             words = await _refused(vault, house, quirk)
-            assert "could not be exchanged. The provider answered 400: invalid_grant: not for *** of ***" in words
+            assert (
+                "could not be exchanged. The provider answered 400: invalid_grant: not for *** of *** with ***" in words
+            )
             assert await vault.live("c") is None
 
 
