@@ -342,9 +342,10 @@ class Question(Sent):
 
 
 class Injected(Answered):
-    """What would be added, secrets masked."""
+    """What would be added, secrets masked; `defaults` only where the caller sends no header of that name."""
 
     headers: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     query: dict[str, Any] = {}
     body: dict[str, Any] = {}
 

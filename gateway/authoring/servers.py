@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from gateway.authoring.document import Table, listed, table, text
 from gateway.authoring.words import covers
@@ -30,10 +31,10 @@ class Servers:
     notes: list[str] = field(default_factory=list)
 
 
-def servers(document: Table) -> Servers:
-    """Read the servers of a document, of either kind."""
+def servers(document: Table, place: str = "") -> Servers:
+    """Read the servers of a document, of either kind; `place` is the URL that it was fetched from, if it was."""
     found = Servers()
-    written = _of_swagger(document) if "swagger" in document else _of_openapi(document)
+    written = _of_swagger(document, place) if "swagger" in document else _of_openapi(document, place)
     for url, variables in written[:_MOST]:
         _add(found, url, variables)
     if len(written) > _MOST:
@@ -48,16 +49,18 @@ def servers(document: Table) -> Servers:
     return found
 
 
-def _of_openapi(document: Table) -> list[tuple[str, Table]]:
+def _of_openapi(document: Table, place: str) -> list[tuple[str, Table]]:
+    """A relative URL is one "relative to the location where the OpenAPI document is being served"; none is `/`."""
+    written = listed(document.get("servers")) or ([{"url": "/"}] if place else [])
     return [
-        (url, table(server.get("variables")))
-        for server in map(table, listed(document.get("servers")))
+        (urljoin(place, url) if place else url, table(server.get("variables")))
+        for server in map(table, written)
         if (url := text(server.get("url")))
     ]
 
 
-def _of_swagger(document: Table) -> list[tuple[str, Table]]:
-    host = text(document.get("host"))
+def _of_swagger(document: Table, place: str) -> list[tuple[str, Table]]:
+    host = text(document.get("host")) or urlsplit(place).netloc
     schemes = [text(scheme) for scheme in listed(document.get("schemes"))] or ["https"]
     path = text(document.get("basePath")).strip("/")
     scheme = "https" if "https" in schemes else schemes[0]

@@ -122,6 +122,7 @@ async def _connect(
         try:
             answer = None
             if policy.auth.grant is Grant.DEVICE_CODE:
+                await gateway.vault.check_id(app, connection_id)
                 answer = await tokens_by_code(gateway, app, policy, {**fields, **hidden}, json=json)
             done = await gateway.vault.connect(
                 app, connection_id=connection_id, fields=fields, secrets=hidden, actor="cli", answer=answer

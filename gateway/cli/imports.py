@@ -3,8 +3,7 @@
 A file that is there is never overwritten: whoever has edited a policy keeps it. Whatever couldn't be expressed is said.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ import typer
 from gateway.cli.frame import NO, frame_of, run_async
 
 if TYPE_CHECKING:
-    from gateway.importing.outcome import Imported
+    from gateway.importing.outcome import Imported, Told
 
 app = typer.Typer(name="import", help="Write policies from other lists of providers.", no_args_is_help=True)
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="NAME", help="This provider alone; may be repeated.")]
@@ -39,7 +38,7 @@ def nango(
     from gateway.importing.nango import from_nango
 
     document = _text(_inside(file, ["providers.yaml"]))
-    found = _read(file, lambda: from_nango(document, only or ()))
+    found = _read(file, lambda told: from_nango(document, only or (), told))
     _put(context, found, only or [], to, dry_run=dry_run, as_json=json)
 
 
@@ -60,7 +59,7 @@ def grant(
     beside = source.with_name("profile.json")
     profiles = _text(beside) if beside.is_file() else "{}"
     document = _text(source)
-    found = _read(file, lambda: from_grant(document, profiles, only or ()))
+    found = _read(file, lambda told: from_grant(document, profiles, only or (), told))
     _put(context, found, only or [], to, dry_run=dry_run, as_json=json)
 
 
@@ -79,9 +78,9 @@ def openapi(
     from gateway.importing.openapi import DocumentInvalid, from_description
 
     is_url = source.lower().startswith(("https://", "http://"))
-    document = run_async(_fetched(context, source)) if is_url else _text(Path(source))
+    document, place = run_async(_fetched(context, source)) if is_url else (_text(Path(source)), "")
     try:
-        found = [from_description(document, scheme or None, name or None)]
+        found = [from_description(document, scheme or None, name or None, place)]
     except DocumentInvalid as error:
         raise _wrong(source, str(error)) from None
     _put(context, found, [], to, dry_run=dry_run, as_json=json)
@@ -113,24 +112,20 @@ def _text(file: Path) -> str:
         raise _wrong(file, f"can't be read: {error.strerror}") from None
 
 
-def _read(file: Path, work: Any) -> "list[Imported]":
+def _read(file: Path, work: "Callable[[Told], list[Imported]]") -> "list[Imported]":
     """Convert one provider after the other, and show how far it is."""
     from gateway.cli.output import progress
     from gateway.importing.data import FileInvalid
 
-    found: list[Imported] = []
     try:
-        with progress("Reading providers") as at:
-            for number, one in enumerate(work()):
-                found.append(one)
-                at(number + 1, 0)
+        with progress("Reading providers") as told:
+            return work(told)
     except FileInvalid as error:
         raise _wrong(file, str(error)) from None
-    return found
 
 
-async def _fetched(context: typer.Context, url: str) -> str:
-    """Fetch a description by the one way out. Plain http is for this machine alone."""
+async def _fetched(context: typer.Context, url: str) -> tuple[str, str]:
+    """Fetch a description by the one way out; return where it was in the end, too. Plain http is for this machine."""
     from urllib.parse import urljoin, urlsplit
 
     from gateway.egress import Egress
@@ -147,7 +142,7 @@ async def _fetched(context: typer.Context, url: str) -> str:
             request = OutgoingRequest(method="GET", url=url.partition("#")[0], headers=(("Accept", "*/*"),))
             answer = await egress.send(request, timeout=_FETCHING, limit=LARGEST)
             if answer.status == 200:  # noqa: PLR2004
-                return answer.body.decode("utf-8")
+                return answer.body.decode("utf-8"), url
             if answer.status not in (301, 302, 303, 307, 308) or not answer.headers.get("location"):
                 raise _wrong(_shown(url), f"was answered with {answer.status}")
             url = urljoin(url, answer.headers["location"])
@@ -217,7 +212,7 @@ def _report(
         {
             "name": one.name,
             "kind": one.kind,
-            "outcome": one.outcome,
+            "outcome": str(one.outcome),
             "file": states[one.name],
             "lacks": [{"what": lack.what, "detail": lack.detail} for lack in one.lacks],
             "notes": list(one.notes),
@@ -228,8 +223,14 @@ def _report(
     kinds = {
         kind: {str(outcome): count for outcome, count in counts.items()} for kind, counts in by_kind(found).items()
     }
-    report = {"to": str(directory), "dry_run": dry_run, "kinds": kinds, "reasons": reasons, "absent": absent}
-    return json.loads(json.dumps({**report, "providers": providers}))  # type: ignore[no-any-return]
+    return {
+        "to": str(directory),
+        "dry_run": dry_run,
+        "kinds": kinds,
+        "reasons": reasons,
+        "absent": absent,
+        "providers": providers,
+    }
 
 
 def _say(found: "list[Imported]", states: dict[str, str], directory: Path, *, brief: bool, dry_run: bool) -> None:

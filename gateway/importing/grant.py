@@ -5,13 +5,14 @@ who one is: its origin is allowed, and it is the policy's test. Whoever looks th
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.importing.data import Table, line, read, table, text
 from gateway.importing.draft import Draft, is_app, literal
-from gateway.importing.outcome import Imported, Lack, NotImportable
+from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
 
 _SOURCE = "grant's oauth.json"
 _SUBDOMAIN = "[subdomain]"
@@ -57,14 +58,14 @@ _LACKS: Mapping[str, str] = {
 }
 
 
-def from_grant(document: str, profiles: str = "{}", only: Collection[str] = ()) -> Iterator[Imported]:
-    """Yield what comes of each provider, in the list's order; `only` those names, if any are given.
+def from_grant(document: str, profiles: str = "{}", only: Collection[str] = (), told: Told = untold) -> list[Imported]:
+    """Return what comes of each provider, in the list's order; `only` those names, if any are given.
 
-    Raises `FileInvalid` at once where a text is no such list.
+    Raises `FileInvalid` where a text is no such list.
     """
     known = {name: text(table(one).get("profile_url")) for name, one in read(profiles).items()}
-    chosen = [(name, table(one)) for name, one in list(read(document).items())[:_MOST] if not only or name in only]
-    return (_imported(name, one, known.get(name, "")) for name, one in chosen)
+    chosen = [(name, table(one)) for name, one in islice(read(document).items(), _MOST) if not only or name in only]
+    return each(chosen, lambda one: _imported(*one, known.get(one[0], "")), told)
 
 
 def _imported(name: str, data: Table, profile: str) -> Imported:

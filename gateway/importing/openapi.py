@@ -7,9 +7,12 @@ from gateway.policy.load import load
 _SOURCE = "OpenAPI"
 
 
-def from_description(document: str, scheme: str | None = None, name: str | None = None) -> Imported:
-    """Return what comes of a document; `name`: the app's, else the title's. Raises `DocumentInvalid`."""
-    draft = from_openapi(document, scheme)
+def from_description(document: str, scheme: str | None = None, name: str | None = None, place: str = "") -> Imported:
+    """Return what comes of a document; `name`: the app's, else the title's; `place`: the URL that it is from, if any.
+
+    Raises `DocumentInvalid`.
+    """
+    draft = from_openapi(document, scheme, place)
     app = name or draft.app
     chosen = next((one for one in draft.schemes if one.chosen), None)
     findings = load(draft.text, app=app, file=f"{app}.toml").findings

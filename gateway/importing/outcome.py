@@ -1,10 +1,14 @@
 """What came of an import: for each provider a policy or none, what it lacks, and all of it counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
+_T = TypeVar("_T")
+Told = Callable[[int, int], None]
+"""What is told how many are done, and of how many."""
 _LONGEST = 200  # characters of what a file says that are repeated in a reason
 
 
@@ -54,6 +58,19 @@ class Imported:
         if self.text is None:
             return Outcome.NONE
         return Outcome.PART if self.lacks else Outcome.WHOLE
+
+
+def untold(_done: int, _all: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def each(entries: Sequence[_T], convert: Callable[[_T], Imported], told: Told) -> list[Imported]:
+    """Convert one entry after the other, and tell how far it is."""
+    found = []
+    for number, entry in enumerate(entries):
+        found.append(convert(entry))
+        told(number + 1, len(entries))
+    return found
 
 
 def by_kind(found: Iterable[Imported]) -> Mapping[str, Mapping[Outcome, int]]:

@@ -2,11 +2,11 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gateway.pem import blocks
 from gateway.secret import Secret
 
 KeyEncoding = Literal["text", "base64", "hex"]
@@ -15,8 +15,6 @@ BEHIND = 30.0
 SHORTEST = 2 * BEHIND
 """Seconds that one must hold, so that it is good for a while with that."""
 STANDARD = ("iss", "sub", "aud", "iat", "exp", "jti")  # RFC 7519 §4.1
-_PEM = re.compile(r"-----BEGIN (?P<kind>(?:[A-Z0-9]+ )*PRIVATE KEY)-----(?P<body>[^-]*)-----END (?P=kind)-----")
-_LINE = 64  # characters of a PEM line (RFC 7468 §2)
 _SYMMETRIC = "HS"
 
 
@@ -105,13 +103,10 @@ def _key(statement: Statement, text: str) -> str | bytes:
 
 
 def _private(statement: Statement, text: str) -> str:
-    """Return a PEM with its line breaks: an input of one line takes them away, and JSON has them in letters."""
-    found = _PEM.search(text)
-    if found is None:
-        raise KeyUnusable(
-            f"the key of [auth.assertion] is no private key for {statement.algorithm}: "
-            "it begins with -----BEGIN PRIVATE KEY----- or the like"
-        )
-    body = "".join(found["body"].replace("\\r", "").replace("\\n", "").split())
-    lines = "\n".join(body[at : at + _LINE] for at in range(0, len(body), _LINE))
-    return f"-----BEGIN {found['kind']}-----\n{lines}\n-----END {found['kind']}-----\n"
+    for label, block in blocks(text):
+        if label.endswith("PRIVATE KEY"):
+            return block
+    raise KeyUnusable(
+        f"the key of [auth.assertion] is no private key for {statement.algorithm}: "
+        "it begins with -----BEGIN PRIVATE KEY----- or the like"
+    )

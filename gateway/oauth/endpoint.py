@@ -36,12 +36,13 @@ class Endpoint:
     `names` maps a standard parameter to what this provider calls it; `format` "query" puts them all into the URL.
     `response` maps a standard name to the dotted path where this provider puts it, and `expires` says how the value of
     `expires_in` is written; `success_when` is a path that must be truthy; `error` is the path of the provider's
-    message. `default_ttl` is in seconds. `secrets` went into values that don't show them.
+    message. `default_ttl` is in seconds. `secrets` went into values that don't show them. `certificate` is what the
+    client shows in TLS, whatever `client_auth` says; with "tls" that alone proves who it is (RFC 8705 §2).
     """
 
     url: str
     method: Literal["POST", "GET", "PUT", "DELETE"] = "POST"
-    client_auth: Literal["basic", "body", "jwt", "none"] = "basic"
+    client_auth: Literal["basic", "body", "jwt", "tls", "none"] = "basic"
     format: Literal["form", "json", "query"] = "form"
     params: Mapping[str, ParamValue] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Endpoint:
     error: str | None = None
     default_ttl: float | None = None
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    certificate: Secret | None = field(default=None, repr=False)
 
 
 def build_request(
@@ -86,6 +88,7 @@ def build_request(
         headers=tuple((name, str(_reveal(value))) for name, value in headers.items()),
         body=body,
         secrets=(*(value for value in values if isinstance(value, Secret)), *endpoint.secrets),
+        certificate=endpoint.certificate,
     )
 
 
@@ -125,7 +128,8 @@ def _authenticate(
             params["client_assertion_type"] = BY_JWT
             params["client_assertion"] = client.assertion
         case _:
-            # §3.2.1: a client that does not authenticate names itself with client_id.
+            # §3.2.1: a client that does not authenticate names itself with client_id; so does one that TLS vouches for
+            # (RFC 8705 §2: "MUST include the client_id").
             params["client_id"] = client.client_id
 
 

@@ -1,7 +1,6 @@
 """How much a provider takes: [limits] and [retry] of a policy, and what follows from them for one request. Pure."""
 
 import math
-from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
@@ -82,7 +81,7 @@ class Limits(StrictModel):
     connection: Annotated[Quota, BeforeValidator(_not_empty)] = Quota()
     app: Annotated[Quota | None, BeforeValidator(_not_empty)] = None
 
-    @cached_property
+    @property
     def reset_field(self) -> ResetField | None:
         """The header of `reset` as it is looked for."""
         return None if self.reset is None else ResetField(folded_name(self.reset.header.encode()), self.reset.format)

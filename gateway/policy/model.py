@@ -176,8 +176,9 @@ class Authorize(StrictModel):
     response: Mapping[str, str] = {}
 
 
-ClientAuth = Literal["basic", "body", "jwt", "none"]
-"""How the client proves who it is: RFC 6749 §2.3.1 in its two ways, or a signed assertion (RFC 7523 §2.2)."""
+ClientAuth = Literal["basic", "body", "jwt", "tls", "none"]
+"""How the client proves who it is: RFC 6749 §2.3.1 in its two ways, a signed assertion (RFC 7523 §2.2), or the
+certificate that it shows in TLS (RFC 8705 §2)."""
 Format = Literal["form", "json", "query"]
 """How a request's parameters are encoded; `query`: they go into the URL."""
 Expires = Literal["seconds", "milliseconds", "at", "at_milliseconds", "date", "duration"]
@@ -289,12 +290,14 @@ class Assertion(StrictModel):
 class Auth(StrictModel):
     """How a connection gets and keeps its credentials. `keep_alive`, seconds: refreshed so often, used or not.
 
+    `certificate` is PEM, a chain with its key: it is shown in TLS wherever the app's credentials go (RFC 8705).
     `exchange` is a second request that turns the token of the first into one that lasts.
     """
 
     grant: Annotated[Grant, BeforeValidator(_as_grant)]
     client_id: CredentialSource | None = None
     client_secret: CredentialSource | None = None
+    certificate: CredentialSource | None = None
     authorize: Authorize | None = None
     device: DeviceEndpoint | None = None
     assertion: Assertion | None = None

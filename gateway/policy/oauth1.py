@@ -33,10 +33,6 @@ class OAuth1:
     token_secret: str | None = field(repr=False)
     realm: str | None
 
-    def __post_init__(self) -> None:
-        if self.realm is not None and ('"' in self.realm or "\\" in self.realm):
-            raise ValueError("sign.realm has a quotation mark or a backslash in it")
-
     def fields(self, request: RequestValues, fields: Fields) -> tuple[Fields, str]:
         """Return the field to add, and the signature. `fields` are those that leave beside it."""
         from oauthlib.oauth1.rfc5849 import parameters, signature  # noqa: PLC0415  only who signs so pays for it

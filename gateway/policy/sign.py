@@ -61,22 +61,13 @@ def written(sign: Sign | None) -> frozenset[bytes]:
 def signer(policy: Policy, sign: Sign, context: Context) -> Signer:
     """Return what signs the requests of a connection. Raises `MissingValue`, `ScriptInvalid`, `SignInvalid`."""
 
+    def optional(key: str) -> str | None:
+        return _text_of(policy, sign, key, context)
+
     def text(key: str) -> str:
         found = optional(key)
         if found is None:
             raise MissingValue(f"sign.{key}")
-        return found
-
-    def optional(key: str) -> str | None:
-        value = getattr(sign, key)
-        try:
-            found = None if value is None else render_text(value, context)
-        except MissingValue as error:
-            if is_left_out(policy, error):
-                return None
-            raise MissingValue(error.path, f"is missing or empty; sign.{key} needs it") from None
-        if found is not None and sign.scheme != "hmac" and not found.isprintable():
-            raise SignInvalid(f"sign.{key} has control characters in its value")
         return found
 
     match sign.scheme:
@@ -102,6 +93,22 @@ def signer(policy: Policy, sign: Sign, context: Context) -> Signer:
                 realm=optional("realm"),
             )
     assert_never(sign.scheme)
+
+
+def _text_of(policy: Policy, sign: Sign, key: str, context: Context) -> str | None:
+    """Return a value of [sign], None: it isn't there, or what it needs may be left out and is."""
+    value = getattr(sign, key)
+    try:
+        found = None if value is None else render_text(value, context)
+    except MissingValue as error:
+        if is_left_out(policy, error):
+            return None
+        raise MissingValue(error.path, f"is missing or empty; sign.{key} needs it") from None
+    if found is not None and sign.scheme != "hmac" and not found.isprintable():
+        raise SignInvalid(f"sign.{key} has control characters in its value")
+    if found is not None and key == "realm" and ('"' in found or "\\" in found):
+        raise SignInvalid("sign.realm has a quotation mark or a backslash in its value")
+    return found
 
 
 def _text(sign: Sign, context: Context) -> Bound:

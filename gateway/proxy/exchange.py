@@ -357,7 +357,8 @@ class Exchange:
         return True
 
     async def _dial(self, key: PoolKey) -> None:
-        connection = await self._services.pool.connect(key)
+        certificate = self._live.certificate if self._live is not None else None
+        connection = await self._services.pool.connect(key, certificate)
         if self._ended:
             connection.close()
         else:

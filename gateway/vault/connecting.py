@@ -142,7 +142,7 @@ class Connecting:
         if answer is None and policy.auth.grant not in DIRECT:
             detail = f"{policy.name} is connected by a person in a browser ({policy.auth.grant.value})."
             raise ClientError(Refusal(code="invalid", detail=detail, hint="Make a connect link."))
-        standing = await self._standing(app, connection_id)
+        standing = await self.standing(app, connection_id)
         values = validated(policy, given)
         now = self._clock()
         draft_id = connection_id or self._new_id(app)
@@ -171,8 +171,8 @@ class Connecting:
         )
         return await self._write(draft, draft_id)
 
-    async def _standing(self, app: str, connection_id: str | None) -> ConnectionRow | None:
-        """Return the connection that is to be authorised again, if there is one of this id."""
+    async def standing(self, app: str, connection_id: str | None) -> ConnectionRow | None:
+        """Return the connection that is to be authorised again, if there is one of this id. Raises `ClientError`."""
         if connection_id is None:
             return None
         if not CONNECTION_ID.fullmatch(connection_id):
@@ -245,7 +245,7 @@ class Connecting:
         for _ in range(TRIES):
             target = await self._connections.find(draft.app, draft.unique_id) if draft.unique_id else None
             if target is None and draft.wanted is not None:
-                target = await self._standing(draft.app, draft.wanted)
+                target = await self.standing(draft.app, draft.wanted)
                 _raise_if_anothers(draft, target)
             try:
                 if target is None:

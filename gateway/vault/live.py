@@ -15,6 +15,7 @@ from gateway.policy.match import Matcher
 from gateway.policy.model import Policy, Script
 from gateway.policy.template import MissingValue
 from gateway.policy.value import leaves
+from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.sources import Sources
@@ -30,7 +31,7 @@ class Live:
     A new token is a new object; only `expires_at` is brought forward while a token that upstream refused is replaced.
     `refusal` says why nothing can be sent (then `injection` is None); it comes before everything else. Times are epoch
     seconds: the token expires at `expires_at` (None: nobody said), is renewed ahead from `renew_at`, and after a
-    failure the provider isn't asked before `retry_at`.
+    failure the provider isn't asked before `retry_at`. `certificate` is what is shown in TLS: PEM, with its key.
     """
 
     connection_id: str
@@ -50,6 +51,7 @@ class Live:
     retry_at: float | None
     refreshable: bool
     refusal: Refusal | None
+    certificate: Secret | None = None
     limits: Limits | None = None
     retry: Retry | None = None
 
@@ -66,6 +68,7 @@ async def compile_live(
     try:
         credentials, fields = safe.open_credentials(row), safe.open_fields(row)
         context = await sources.with_app(row.app, policy, credentials.context(policy, fields, row.id))
+        certificate = await sources.certificate(row.app, policy, context)
     except KeyringError as error:
         detail = f"The credentials of {row.id} can't be opened: {error}."
         return _refusing(row, policy, Refusal(code="internal", detail=detail))
@@ -75,7 +78,9 @@ async def compile_live(
         return _refusing(row, policy, _unusable(row, error))
 
     def build() -> Live:
-        return _compile(row, policy, credentials=credentials, fields=fields, context=context)
+        live = _compile(row, policy, credentials=credentials, fields=fields, context=context)
+        live.certificate = certificate
+        return live
 
     return await asyncio.to_thread(build) if has_scripts(policy) else build()
 

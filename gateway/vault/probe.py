@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway.errors import PolicyError, Refusal, UpstreamError
@@ -97,6 +97,7 @@ class Calls:
             )
         except ValueError as error:  # a missing value, a script, a URL that is none with its values
             raise _unusable(app, what, str(error)) from error
+        request = replace(request, certificate=await self._sources.certificate(app, policy, context))
         target, sent = request.url.partition("?")[0], (*request.secrets, *secrets)
         try:
             answer = await self._egress.send(request, timeout=CALL_SECONDS, https_only=not plain)

@@ -19,10 +19,11 @@ from gateway.oauth.device import (
     read_poll,
     slower,
 )
-from gateway.oauth.endpoint import ClientCredentials, Endpoint
+from gateway.oauth.endpoint import Endpoint
 from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
+from gateway.policy.found import Stage, found_at
 from gateway.policy.model import DeviceEndpoint, Grant, Policy, RevokeEndpoint, TokenEndpoint
 from gateway.policy.moment import ENTROPY
 from gateway.secret import Secret
@@ -76,7 +77,7 @@ class Provider:
         client = await self._sources.client(app, policy, context)
         if client is None:
             raise _unusable(app, "has no auth.client_id")
-        own = self._own(client, None)
+        own = Own(client=client, key=None, certificate=None, now=self._clock(), random=self._entropy(ENTROPY))
         try:
             endpoint = await asyncio.to_thread(render_login, policy, described, context, own)
         except ValueError as error:  # as in `_prepare`
@@ -201,7 +202,12 @@ class Provider:
         if described is None or isinstance(answer, TokenRefused):
             return answer
         held = (*held, answer.access_token, *filter(None, [answer.refresh_token]))
-        prepared = await self._prepare(app, policy, described, replace(context, token={**context.token, **answer.raw}))
+        context = replace(context, token={**context.token, **answer.raw})
+        try:
+            found = await asyncio.to_thread(found_at, policy, context, Stage.TOKEN)
+        except ValueError as error:
+            return TokenRefused(error="not_said", detail=f"The token that came could not be exchanged: {error}.")
+        prepared = await self._prepare(app, policy, described, replace(context, fields={**context.fields, **found}))
         lasting = await self._tokens(grants.own_request(prepared.endpoint), prepared.endpoint, until, held)
         if isinstance(lasting, TokenRefused):
             return replace(lasting, detail=f"The token that came could not be exchanged. {lasting.detail}", final=False)
@@ -209,7 +215,7 @@ class Provider:
 
     async def _signed(self, app: str, policy: Policy, context: Context) -> TokenAnswer:
         """Return the statement that the policy describes, as a token. Nobody is asked."""
-        own = self._own(await self._sources.client(app, policy, context), await self._sources.key(app, policy, context))
+        own = await self._own(app, policy, context)
         try:
             signed = await asyncio.to_thread(signed_by, policy, with_own(context, own), own)
         except ValueError as error:
@@ -279,15 +285,20 @@ class Provider:
     async def _prepare(
         self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context
     ) -> Prepared:
-        client = await self._sources.client(app, policy, context)
-        own = self._own(client, await self._sources.key(app, policy, context))
+        own = await self._own(app, policy, context)
         try:
             return await asyncio.to_thread(prepare, policy, described, context, own)
         except ValueError as error:  # a missing value, a URL that is none with its values, a script
             raise _unusable(app, f"can't be used: {error}") from error
 
-    def _own(self, client: ClientCredentials | None, key: Secret | None) -> Own:
-        return Own(client=client, key=key, now=self._clock(), random=self._entropy(ENTROPY))
+    async def _own(self, app: str, policy: Policy, context: Context) -> Own:
+        return Own(
+            client=await self._sources.client(app, policy, context),
+            key=await self._sources.key(app, policy, context),
+            certificate=await self._sources.certificate(app, policy, context),
+            now=self._clock(),
+            random=self._entropy(ENTROPY),
+        )
 
 
 def _asking(app: str, policy: Policy, prepared: Prepared, context: Context) -> OutgoingRequest | TokenRefused:

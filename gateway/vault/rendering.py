@@ -25,7 +25,7 @@ from gateway.policy.model import (
 from gateway.policy.moment import moment
 from gateway.policy.template import MissingValue
 from gateway.policy.url import UrlTemplate
-from gateway.policy.value import leaves, render_json, render_text
+from gateway.policy.value import is_left_out, leaves, render_json, render_text
 from gateway.secret import Secret
 
 T = TypeVar("T")
@@ -33,10 +33,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Own:
-    """What the gateway itself brings to one request: the client, its key, the time, and random bytes (`ENTROPY`)."""
+    """What the gateway itself brings to one request: the client, its key and certificate, the time, and random bytes.
+
+    Of these there are `ENTROPY`.
+    """
 
     client: ClientCredentials | None
     key: Secret | None
+    certificate: Secret | None
     now: float
     random: bytes
 
@@ -60,7 +64,8 @@ def prepare(
     if signed is not None:
         context = replace(context, assertion=signed.token)
         client = None if client is None else replace(client, assertion=signed.token)
-    return Prepared(endpoint=_endpoint(policy, described, context), client=client, signed=signed)
+    endpoint = replace(_endpoint(policy, described, context), certificate=own.certificate)
+    return Prepared(endpoint=endpoint, client=client, signed=signed)
 
 
 def render_login(policy: Policy, described: Authorize, context: Context, own: Own) -> AuthorizationEndpoint:
@@ -179,13 +184,12 @@ def _default_ttl(policy: Policy, described: TokenEndpoint) -> float | None:
 
 def _each(policy: Policy, values: Mapping[str, Any], render: Callable[[Any], T]) -> dict[str, T]:
     """Render values by their names; what needs a field that isn't there, and may be left out, is left out with it."""
-    absent = {field.name for field in policy.fields if field.once or not field.required}
     rendered: dict[str, T] = {}
     for name, value in values.items():
         try:
             rendered[name] = render(value)
         except MissingValue as error:
-            if error.path.removeprefix("authData.").removeprefix("fields.") not in absent:
+            if not is_left_out(policy, error):
                 raise
     return rendered
 

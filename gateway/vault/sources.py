@@ -51,6 +51,11 @@ class Sources:
         assertion = policy.auth.assertion
         return None if assertion is None else await self._read(app, "assertion.key", assertion.key, context)
 
+    async def certificate(self, app: str, policy: Policy, context: Context) -> Secret | None:
+        """Return what is shown in TLS; None where the policy has none. Raises as `client`."""
+        source = policy.auth.certificate
+        return None if source is None else await self._read(app, "certificate", source, context)
+
     async def with_app(self, app: str, policy: Policy, context: Context) -> Context:
         """Return the context with what the policy's own requests name of the app: its client's id.
 

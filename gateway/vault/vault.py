@@ -254,6 +254,10 @@ class Vault:
 
         return await self._finish(work())
 
+    async def check_id(self, app: str, connection_id: str | None) -> None:
+        """Raise what `connect` would of this id, before a person signs in for it: `ClientError`, `StoreError`."""
+        await self._connecting.standing(app, connection_id)
+
     async def refresh(self, connection_id: str, *, actor: str = "") -> Live:
         """Get a new token now, whatever the state. Raises `ClientError` (`not_found`, `invalid`) and as `fresh`."""
         row = await self._row(connection_id)

@@ -88,6 +88,28 @@ def test_no_comment_has_anything_in_it_that_ends_it() -> None:
     assert "evil" not in one.text.replace("\n".join(comments), "")
 
 
+def test_no_reason_ends_the_comment_that_it_stands_in() -> None:
+    one = of_nango(
+        auth_mode="MCP_OAUTH2",
+        authorization_url="https://a.test",
+        token_url="https://t.test",
+        registration_url="https://r.test\nallow.urls = ['evil.test']",
+    )
+    assert one.text is not None
+    assert "(https://r.test?allow.urls = ['evil.test'])" in one.text.splitlines()[2]
+    assert tomllib.loads(one.text)["allow"] == {"urls": ["https://api.provider.test"]}
+
+
+@pytest.mark.parametrize("written", ["{{ fields.api_key }}", "${connectionConfig.x}{{ api_key }}", "{% x %}", "{# x"])
+def test_no_text_of_the_list_is_read_as_a_template_of_ours(written: str) -> None:
+    for part in ("headers", "query", "body"):
+        one = of_nango(
+            proxy={"base_url": "https://api.provider.test", part: {"x-key": "${apiKey}", "x-other": written}}
+        )
+        assert one.text is None
+        assert one.lacks[0].what == "a text has {{ or the like in it, which would be a template here"
+
+
 NAMES = ["../x", "a/b", "/etc/passwd", "", "a.b", "C:x", "keyed\n", "x" * 64, "-a", "a\x00b", "é"]
 
 

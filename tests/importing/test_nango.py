@@ -9,6 +9,10 @@ import pytest
 
 from gateway.importing.nango import from_nango
 from gateway.importing.outcome import Imported, Outcome, by_kind, ranked
+from gateway.policy.context import Context
+from gateway.policy.inject import render
+from gateway.policy.load import load
+from gateway.secret import Secret
 
 LIST = (Path(__file__).parent.parent / "cases" / "importing" / "nango.yaml").read_text()
 
@@ -132,7 +136,7 @@ SAYS = {
             "auth.token.format": "json",
             "auth.token.expires": "milliseconds",
             "auth.token.params.audience": "{{ audience | default('https://api.provider.test') }}",
-            "auth.token.params.scope": "all",
+            "auth.token.params.scope": "{{ oauth_scopes }}",
             "fields.org.kind": "uuid",
             "fields.region": {"name": "region", "label": "Region", "choices": ["eu", "us"], "default": "eu"},
         },
@@ -191,7 +195,7 @@ SAYS = {
         "two-step",
         {
             "auth.grant": "custom",
-            "auth.token.client_auth": "none",
+            "auth.token.client_auth": None,
             "auth.token.params.login": {"name": "{{ user_name }}", "key": "{{ secret_key }}"},
             "auth.token.headers": {"Authorization": "Basic {{ (user_name ~ ':' ~ secret_key) | b64encode }}"},
             "auth.token.default_ttl": "3600s",
@@ -260,6 +264,37 @@ def test_a_construct_is_said_in_the_policy(name: str, expected: dict[str, Any]) 
     assert {path: at(data, path) for path in expected} == expected
 
 
+SENT = {
+    "key": (
+        {"site": "api.provider.test", "app_key": Secret("a b"), "api_key": Secret("sk_1")},
+        [(b"Authorization", b"Token token=sk_1")],
+        [(b"Accept", b"text/plain")],
+        [(b"app_key", b"a%20b")],
+    ),
+    "key-as-user": ({"username": Secret("k")}, [(b"Authorization", b"Basic azpY")], [], []),
+    "user": ({"username": "ann", "password": Secret("p")}, [(b"Authorization", b"Basic YW5uOnA=")], [], []),
+    "login": (
+        {"version": "v9"},
+        [(b"Authorization", b"Bearer t"), (b"x-own", b"id-of-the-app")],
+        [(b"Content-Type", b"application/json"), (b"accept-version", b"v9")],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_an_imported_policy_adds_to_a_request_what_nango_would(name: str) -> None:
+    """A header whose optional field is empty stays away, as `x-client` of the first does."""
+    fields, headers, defaults, query = SENT[name]
+    policy = load(imported()[name].text or "", app=name, file=f"{name}.toml").policy
+    assert policy is not None
+    context = Context(fields=fields, token={"access_token": "t"}, app={"client_id": "id-of-the-app"})
+    injection = render(policy, context)
+    assert list(injection.headers) == headers
+    assert list(injection.defaults) == defaults
+    assert list(injection.query) == query
+
+
 PARTLY = {
     "two-tokens": "a second token beside the first, or instead of it (other_user)",
     "two-step": "a parameter of the token request that is false (flag)",
@@ -277,8 +312,13 @@ def test_what_a_policy_lacks_is_said_and_stands_above_it(name: str, lack: str) -
     assert f"# - {lack}\n" in (one.text or "")
 
 
+def test_a_certificate_and_its_key_are_one_field() -> None:
+    policy = tomllib.loads(imported()["certificate"].text or "")
+    assert policy["auth"]["certificate"] == {"field": "certificate"}
+    assert {"name": "certificate", "secret": True}.items() <= policy["fields"][0].items()
+
+
 NOT_AT_ALL = {
-    "certificate": "a client certificate at the token endpoint (RFC 8705)",
     "nowhere": "where the API is: its file names no URL of it",
     "unheard-of": "a kind of authentication that isn't known here (TELEPATHY)",
     "in-the-path": "a key in the path of every URL (https://api.provider.test/bot${apiKey})",
@@ -298,6 +338,10 @@ def test_a_pattern_that_cannot_be_checked_here_is_noted() -> None:
     assert note in imported()["key"].notes
 
 
+def test_what_is_asked_for_and_not_needed_is_noted() -> None:
+    assert imported()["open"].notes == ("nango asks for team, too, for its own programs; nothing here needs it.",)
+
+
 def test_only_those_that_are_named_are_read() -> None:
     assert [one.name for one in from_nango(LIST, ["open", "key"])] == ["key", "open"]
 
@@ -306,7 +350,7 @@ def test_outcomes_are_counted_by_kind_and_reasons_by_how_many_have_them() -> Non
     found = list(from_nango(LIST, ["certificate", "client", "open", "nowhere", "unheard-of"]))
     assert by_kind(found) == {
         "NONE": {Outcome.WHOLE: 1, Outcome.NONE: 1},
-        "OAUTH2_CC": {Outcome.WHOLE: 1, Outcome.NONE: 1},
+        "OAUTH2_CC": {Outcome.WHOLE: 2},
         "TELEPATHY": {Outcome.NONE: 1},
     }
-    assert dict(ranked(found))["a client certificate at the token endpoint (RFC 8705)"] == ["certificate"]
+    assert dict(ranked(found))["where the API is: its file names no URL of it"] == ["nowhere"]

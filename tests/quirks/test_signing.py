@@ -143,6 +143,23 @@ async def test_a_replay_and_a_retry_are_signed_anew_with_the_token_of_then(gatew
     assert len({one.one("idempotency-key") for one in (first, second, third)}) == 1
 
 
+async def test_a_replay_goes_by_the_policy_of_then_and_the_first_signature_is_not_told_either(
+    gateway: Gateway, caller: Caller
+) -> None:
+    async def echo(_reader: object, writer: object) -> None:
+        given = Arrived(gateway.service.requests[0]).one("x-signature").encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nX-Echo: %b\r\nContent-Length: 0\r\n\r\n" % given)  # type: ignore[attr-defined]
+
+    gateway.service.script = [b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", echo]
+    gateway.connect(gateway.policy(inject=HMAC), refreshable=True)
+    gateway.vault.refreshed = lambda _live: replace(gateway.connect(), token_version=2)
+    answer = await caller.ask(gateway.request())
+    assert b"X-Echo: " + b"*" * 64 in answer
+    _, second = map(Arrived, gateway.service.requests)
+    assert "x-signature" not in second.fields
+    assert second.one("authorization") == f"Bearer {SECRET}"
+
+
 async def test_a_connection_that_was_closed_meanwhile_is_signed_for_anew(gateway: Gateway, caller: Caller) -> None:
     seen = OAuth1(gateway.origin)
     checking(gateway.service, seen)

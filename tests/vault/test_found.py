@@ -1,5 +1,6 @@
 """Fields that are found when connecting: in the callback, the token's answer, the look-up's and the test API's."""
 
+import hmac
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -78,8 +79,8 @@ class Desk:
         return as_json(200, seat={"id": 7})
 
 
-async def connected(house: House, desk: Desk, *, callback: dict[str, str] | None = None) -> Any:
-    house.policies.put("desk", POLICY)
+async def connected(house: House, desk: Desk, *, callback: dict[str, str] | None = None, policy: str = POLICY) -> Any:
+    house.policies.put("desk", policy)
     async with house.vault(egress=desk) as vault:
         return await _connect(house, vault, callback or {})
 
@@ -114,6 +115,26 @@ async def test_each_answer_says_what_the_next_call_needs(house: House) -> None:
     headers = dict(live.injection.headers)
     assert (headers[b"X-Site"], headers[b"X-Seat"], headers[b"X-Page"]) == (b"s2", b"7", b"page-s3cret")
     assert live.base_url == "https://eu.desk.test/v1"
+
+
+SIGNED = """X-Signature = "{{ signature }}"
+X-Realm = "{{ realm }}"
+[sign]
+scheme = "hmac"
+key = "{{ page_key }}"
+text = "{{ request.path }}"
+"""
+
+
+async def test_what_is_signed_with_a_found_key_is_signed_once_it_is_found(house: House) -> None:
+    desk = Desk()
+    _, _, live = await connected(house, desk, policy=POLICY + SIGNED)
+    _, sites, me = (dict(request.headers) for request in desk.requests)
+    assert "X-Signature" not in sites
+    assert me["X-Signature"] == hmac.new(b"page-s3cret", b"/v1/s2/me", "sha256").hexdigest()
+    assert live.injection.anew is not None
+    assert b"X-Realm" not in dict(live.injection.headers)
+    assert b"x-realm" in live.injection.header_names
 
 
 async def test_an_optional_one_may_be_missing(house: House) -> None:
@@ -179,3 +200,19 @@ async def test_a_callback_cannot_choose_where_the_code_goes(house: House) -> Non
         assert desk.requests[0].url == "https://us.desk.test/token"
     assert isinstance(caught.value, ClientError)
     assert not isinstance(caught.value, AuthorizationServerError)
+
+
+async def test_the_second_of_two_token_requests_may_go_where_the_first_answer_says(house: House) -> None:
+    exchange = '[auth.exchange]\nurl = "{{ api }}/token"\nparams = { token = "{{ access_token }}" }\n'
+    house.policies.put("desk", POLICY.replace("[lookup]\n", f"{exchange}[lookup]\n"))
+    desk = Desk()
+    async with house.vault(egress=desk) as vault:
+        await _connect(house, vault, {})
+        assert desk.requests[1].url == "https://eu.desk.test/token"
+        assert b"token=at-1-secret" in desk.requests[1].body
+        desk.requests.clear()
+        desk.api = "https://evil.test"
+        with pytest.raises(AuthorizationServerError) as caught:
+            await _connect(house, vault, {})
+    assert "the field api, which an answer named, must be on desk.test" in caught.value.refusal.detail
+    assert len(desk.requests) == 1

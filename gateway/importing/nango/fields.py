@@ -55,6 +55,11 @@ class Fields:
         self._rows.setdefault(name, {"name": name, **rest})
         return name
 
+    def part(self, key: str, name: str) -> None:
+        """Add a field for a part of a credential, as in `privateKey.id`."""
+        self._names.setdefault(key, name)
+        self._rows.setdefault(key, {"name": name, "label": key, "secret": True})
+
     def default(self, key: str, value: str) -> None:
         """What a field is where nobody fills it in."""
         self.use(key)
@@ -89,9 +94,17 @@ class Fields:
         spec = table(self._entry.credentials.get(key))
         return text(spec.get("default_value")) if spec.get("hidden") is True else None
 
-    def name_of(self, key: str) -> str:
-        """The field's name, once it is used."""
-        return self._names[key]
+    def unused(self) -> list[str]:
+        """What nango asks for and nothing here needs."""
+        asked = {**self._entry.config, **self._entry.credentials}
+        whole = {key.partition(".")[0] for key in self._names}
+        return [
+            line(key, 60)
+            for key, spec in asked.items()
+            if key not in self._names
+            and key not in whole
+            and not any(table(spec).get(part) is True for part in ("hidden", "automated"))
+        ]
 
     def forget(self, key: str) -> None:
         """Don't ask for a value after all."""

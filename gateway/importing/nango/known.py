@@ -81,7 +81,7 @@ _STRIPE = {
 
 def _long_lived(host: str, word: str) -> dict[str, Any]:
     """Meta's exchange of a token that lasts an hour for one that lasts two months, and its renewal."""
-    query = {"method": "GET", "format": "query", "client_auth": "none"}
+    query = {"method": "GET", "format": "query"}
     exchange = {"access_token": "{{ access_token }}", "client_secret": "{{ app.client_secret }}"}
     return {
         "auth.authorize.pkce": "off",
@@ -94,6 +94,7 @@ def _long_lived(host: str, word: str) -> dict[str, Any]:
             "url": f"https://{host}/refresh_access_token",
             "token": "access_token",
             **query,
+            "client_auth": "none",
             "params": {"grant_type": f"{word}_refresh_token"},
         },
     }
@@ -114,7 +115,6 @@ _PATCHES: Mapping[str, Mapping[str, Any]] = {
         "auth.exchange": {
             "url": "https://rest-west.bullhornstaffing.com/rest-services/login",
             "format": "query",
-            "client_auth": "none",
             "params": {"version": "*", "access_token": "{{ access_token }}", "ttl": "10080"},
             "response": {"access_token": "BhRestToken"},
         },
@@ -128,6 +128,7 @@ _PATCHES: Mapping[str, Mapping[str, Any]] = {
     },
     "coros": _COROS,
     "coros-sandbox": _COROS,
+    "exact-online": {"limits.reset.format": "at_milliseconds"},
     "facebook": {
         "auth.token.method": "GET",
         "auth.token.format": "query",
@@ -141,6 +142,7 @@ _PATCHES: Mapping[str, Mapping[str, Any]] = {
     "heygen": _PUBLIC,
     "instagram": _long_lived("graph.instagram.com", "ig"),
     "jobber": {"auth.token.default_ttl": "1h"},
+    "linear": {"limits.reset.format": "at_milliseconds"},
     "mailchimp": {"lookup.url": "https://login.mailchimp.com/oauth2/metadata"},
     "posthog-oauth": _PUBLIC,
     "revolut-business": {

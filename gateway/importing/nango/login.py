@@ -53,7 +53,7 @@ class Login:
     def client_credentials(self) -> None:
         """OAUTH2_CC: each person's own client."""
         if self._data.get("require_client_certificate") is True:
-            raise NotImportable("a client certificate at the token endpoint (RFC 8705)")
+            self._certificate()
         self._draft.put("auth.grant", "client_credentials")
         method = text(self._data.get("token_request_auth_method"))
         self.own_client(secret=method != "private_key_jwt")
@@ -64,6 +64,8 @@ class Login:
             self._signed()
         if text(self._data.get("expires_in_unit")) == "milliseconds":
             self._draft.put("auth.token.expires", "milliseconds")
+        if "oauth_scopes" in self._entry.config:
+            self._draft.put("auth.token.params.scope", f"{{{{ {self._fields.use('oauth_scopes')} }}}}")
         scopes = self._scopes()
         if scopes and not self._draft.get("auth.token.params.scope"):
             self._draft.put("auth.token.params.scope", self._separator().join(scopes))
@@ -73,6 +75,13 @@ class Login:
         self._draft.put("auth.client_id", {"field": self._client_field("client_id", "Client ID")})
         if secret:
             self._draft.put("auth.client_secret", {"field": self._client_field("client_secret", "Client secret")})
+
+    def _certificate(self) -> None:
+        """A certificate and its key, which are two fields of nango's and one here."""
+        words = "As PEM: the certificate with its chain, and its private key behind it."
+        name = self._fields.own("certificate", label="Client certificate", help=words, secret=True)
+        self._draft.note("nango asks for a certificate and its key apart; here one field has both.")
+        self._draft.put("auth.certificate", {"field": name})
 
     def _client_field(self, key: str, label: str) -> str:
         if key not in self._entry.credentials:

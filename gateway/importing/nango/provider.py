@@ -1,6 +1,7 @@
 """One provider's entry as a policy."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from itertools import islice
 
 from gateway.importing.data import line, read, table, text
 from gateway.importing.draft import Draft, is_app
@@ -13,7 +14,7 @@ from gateway.importing.nango.shape import shapes
 from gateway.importing.nango.steps import Steps
 from gateway.importing.nango.urls import Urls
 from gateway.importing.nango.values import Values
-from gateway.importing.outcome import Imported, Lack, NotImportable
+from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
 
 _SOURCE = "nango's providers.yaml"
 _TOKEN_MODES = ("OAUTH2", "OAUTH2_CC", "MCP_OAUTH2", "TWO_STEP", "JWT", "APP", "CUSTOM", "BILL")
@@ -22,16 +23,14 @@ _ENDPOINT_ONLY = "where the API is: its file names no URL of it"
 _MOST = 20_000  # providers; nango has a thousand
 
 
-def from_nango(document: str, only: Collection[str] = ()) -> Iterator[Imported]:
-    """Yield what comes of each provider, in the list's order; `only` those names, if any are given.
+def from_nango(document: str, only: Collection[str] = (), told: Told = untold) -> list[Imported]:
+    """Return what comes of each provider, in the list's order; `only` those names, if any are given.
 
-    Raises `FileInvalid` at once where the text is no such list.
+    Raises `FileInvalid` where the text is no such list.
     """
-    data = read(document)
-    chosen = [
-        entry for number, entry in enumerate(entries(data)) if number < _MOST and (not only or entry.name in only)
-    ]
-    return (_imported(entry) for entry in chosen)
+    named = list(islice(entries(read(document)), _MOST))
+    chosen = [entry for entry in named if not only or entry.name in only]
+    return each(chosen, _imported, told)
 
 
 def _imported(entry: Entry) -> Imported:
@@ -146,6 +145,8 @@ class _Provider:
         """Say what the entry has that isn't known here: a newer list may have a key that matters."""
         if self.entry.mode == "API_KEY" and "api_key" not in str(self.draft.get("inject")):
             self.draft.lack("where the key goes: the entry doesn't say it")
+        for key in self.fields.unused():
+            self.draft.note(f"nango asks for {key}, too, for its own programs; nothing here needs it.")
         for where, known_keys in ((self.entry.data, known.KEYS), (self.entry.proxy, known.PROXY_KEYS)):
             for key in where:
                 if key not in known_keys:

@@ -65,8 +65,9 @@ class Steps:
         if not url:
             raise NotImportable("no token URL")
         self._draft.put(f"{at}.url", url)
-        self._draft.put(f"{at}.client_auth", "none")
-        self._draft.put(f"{at}.format", "query" if is_get and params else form if form != "form" else None)
+        if is_bearer:
+            self._draft.put(f"{at}.client_auth", "none")  # what proves who asks is among the parameters
+        self._draft.put(f"{at}.format", "query" if is_get else form if form != "form" else None)
         kept = {
             name: value for name, value in params.items() if not (is_bearer and name in ("grant_type", "assertion"))
         }
@@ -243,7 +244,6 @@ class Steps:
             "auth.token",
             {
                 "url": self._urls.read(text(self._data.get("token_url"))),
-                "client_auth": "none",
                 "format": "json",
                 "params": params,
                 "response": {"access_token": "sessionId"},

@@ -137,7 +137,8 @@ class Values:
         whole = key.partition(".")[0]
         if whole != key and whole in self._entry.credentials:
             self._draft.note(f"The parts of {field_name(whole)}, which a colon parts, are asked for one by one.")
-            return self._fields.own(field_name(key), label=key, secret=True)
+            self._fields.part(key, field_name(key))
+            return field_name(key)
         return self._fields.use(key, shown=shown)
 
     def _part(self, part: Part, *, shown: bool) -> str:

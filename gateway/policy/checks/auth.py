@@ -63,6 +63,9 @@ def _sections(auth: Auth) -> Iterator[Fault]:
         and not _authenticates_without(auth)
     ):
         yield "auth.client_secret", 'is required; or say client_auth = "none" in [auth.token] for a public client'
+    for name in ("token", "exchange", "refresh", "revoke"):
+        if getattr(getattr(auth, name), "client_auth", None) == "tls" and auth.certificate is None:
+            yield f"auth.{name}.client_auth", "is by a certificate, and there is no auth.certificate; add it"
     yield from _useless(auth)
     yield from _logins(auth)
     renews = auth.grant.has_token and "refresh" not in _LEFT_OUT.get(auth.grant, {})
@@ -93,13 +96,14 @@ def _logins(auth: Auth) -> Iterator[Fault]:
 
 def _authenticates_without(auth: Auth) -> bool:
     """Whether the client shows who it is without a secret, or not at all."""
-    return auth.token is not None and auth.token.client_auth in ("jwt", "none")
+    return auth.token is not None and auth.token.client_auth in ("jwt", "tls", "none")
 
 
 def _credentials(draft: Draft, auth: Auth) -> Iterator[Fault]:
     for name, source in (
         ("client_id", auth.client_id),
         ("client_secret", auth.client_secret),
+        ("certificate", auth.certificate),
         ("assertion.key", auth.assertion.key if auth.assertion else None),
     ):
         at = f"auth.{name}"

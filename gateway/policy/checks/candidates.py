@@ -21,7 +21,7 @@ def field_values(
 ) -> Iterator[Mapping[str, str]]:
     """Yield combinations of values for the fields that stand in allowed URLs."""
     used = _used(draft)
-    spots = _spots(draft)
+    spots = spots_of(draft)
     fields = [field for name, field in draft.by_name.items() if name in used]
     options = [_options(field, target, spots.get(field.name), (given or {}).get(field.name), draft) for field in fields]
     for combination in itertools.islice(itertools.product(*options), _MAX_TRIED):
@@ -77,7 +77,7 @@ def _sample(field: Field, spot: Spot | None) -> str:
     return {Spot.HOST: host, Spot.URL: f"https://{host}"}.get(spot or Spot.BEHIND, SAMPLE)
 
 
-def _spots(draft: Draft) -> dict[str, Spot]:
+def spots_of(draft: Draft) -> dict[str, Spot]:
     """Where in a host the fields stand."""
     allow = draft.allow
     spots: dict[str, Spot] = {}

@@ -41,6 +41,8 @@ def _secret_of(auth: Auth) -> str | None:
     key = auth.assertion.key if auth.assertion else None
     if auth.client_secret is not None and not isinstance(auth.client_secret, FieldSource):
         return "client_secret"
+    if auth.certificate is not None and not isinstance(auth.certificate, FieldSource):
+        return "certificate"
     return "assertion.key" if key is not None and not isinstance(key, FieldSource) else None
 
 

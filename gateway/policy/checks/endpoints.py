@@ -74,7 +74,7 @@ def _names(names: Mapping[str, str], params: Mapping[str, Any], section: str) ->
 def _without_standard(model: Any, section: str) -> Iterator[Fault]:
     """A request that sends what the policy says and nothing else."""
     for key in ("names", "client_auth", *(("margin",) if section == "exchange" else ())):
-        if key in model.model_fields_set:
+        if key in model.model_fields_set and getattr(model, key) != "none":
             yield f"auth.{section}.{key}", "has no use: this request has no parameters but params, and headers"
 
 

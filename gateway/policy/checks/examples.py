@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 
 from gateway.http.target import TargetInvalid, parse_target
 from gateway.policy.checks import urls
-from gateway.policy.checks.candidates import SAMPLE, field_values
+from gateway.policy.checks.candidates import SAMPLE, field_values, spots_of
 from gateway.policy.context import Context
 from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
+from gateway.policy.fields import error_of
 from gateway.policy.finding import Fault
 from gateway.policy.match import Allowed, Decision, Denied, Matcher
 from gateway.policy.model import Allow, Lookup
@@ -30,12 +31,25 @@ def check(draft: Draft) -> Iterator[Fault]:
         if wrong := sorted(example.fields.keys() - draft.field_names):
             yield f"examples[{number}].fields.{wrong[0]}", urls.unknown_field(draft, wrong[0])
             continue
+        if faults := list(_values(draft, example.fields, f"examples[{number}].fields")):
+            yield from faults
+            continue
         decision = decide(draft, allow, example.method, example.url, example.fields)
         if isinstance(decision, Allowed) and not example.allowed:
             yield f"examples[{number}]", f"does not hold: it should be denied and is allowed by {decision.rule!r}"
         elif isinstance(decision, Denied) and example.allowed:
             yield f"examples[{number}]", f"does not hold: {' '.join(filter(None, [decision.reason, decision.hint]))}"
     yield from _own_calls(draft, allow, base[0])
+
+
+def _values(draft: Draft, given: Mapping[str, str], at: str) -> Iterator[Fault]:
+    """What an example says of a field must be right for it."""
+    spots = spots_of(draft)
+    for name, value in given.items():
+        field = draft.by_name.get(name)
+        standing = frozenset({spots[name]}) if name in spots else frozenset()
+        if field is not None and (wrong := error_of(field, value, standing)):
+            yield f"{at}.{name}", wrong
 
 
 def _base(draft: Draft) -> tuple[UrlTemplate | None, list[Fault]]:

@@ -14,7 +14,7 @@ _KNOWN = {
     "auth.authorize.url": None,
     "auth.device.url": None,
     "auth.token.url": Stage.CALLBACK,
-    "auth.exchange.url": Stage.CALLBACK,
+    "auth.exchange.url": Stage.TOKEN,
     "lookup.url": Stage.TOKEN,
     "test.url": Stage.LOOKUP,
 }
