@@ -13,7 +13,7 @@ In `deny`, an entry without a scheme covers http and https, on every port unless
 import re
 from dataclasses import dataclass
 
-from gateway.http.target import DEFAULT_PORTS
+from gateway.http.target import DEFAULT_PORTS, Target, parse_target
 from gateway.policy.context import Context
 from gateway.policy.template import TemplateInvalid
 from gateway.policy.url import Spot, UrlInvalid, UrlTemplate
@@ -99,14 +99,13 @@ class EntryTemplate:
 
     def render(self, context: Context) -> Entry:
         """Fill in the fields. Raises `MissingValue`, `UrlInvalid`."""
-        return self._entry(self.url.render(context))
+        return self._entry(parse_target(self.url.render(context)))
 
     def shape(self) -> Entry:
         """Return what the entry covers with a stand-in for each field (`url.stand_ins`)."""
-        return self._entry(self.url.sample.url)
+        return self._entry(self.url.sample)
 
-    def _entry(self, url: str) -> Entry:
-        target = UrlTemplate.parse(url).sample
+    def _entry(self, target: Target) -> Entry:
         both = self.deny and not self.scheme_written
         stars = _WILDCARD if self.wildcard else ""
         bare = not self.scheme_written
@@ -118,7 +117,7 @@ class EntryTemplate:
             written=self.written,
             shown=f"{stars}{target.authority}"
             if bare and not self.deny
-            else f"{target.scheme}://{stars}{url.split('://', 1)[1]}",
+            else f"{target.scheme}://{stars}{target.authority}{target.path_and_query}",
             schemes=tuple(DEFAULT_PORTS) if both else (target.scheme,),
             host=target.host,
             port=None if both and not self.port_written else target.port,

@@ -8,15 +8,17 @@ endpoint of [auth], nor a token that was got with these alone. What is the perso
 from collections.abc import Iterator
 
 from gateway.policy.checks import urls
+from gateway.policy.context import field_of
 from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.finding import Fault
-from gateway.policy.model import Auth, FieldSource, Grant
+from gateway.policy.model import Auth, FieldSource, Grant, Script
 from gateway.policy.url import UrlInvalid, UrlTemplate
+from gateway.policy.value import leaves, paths
 
 _ENDPOINTS = ("device", "token", "exchange", "refresh", "revoke")
 _OWN = (Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER, Grant.JWT, Grant.CUSTOM)
-"""Grants whose tokens are got in the app's own name, unless the person brings something secret."""
+"""Grants whose tokens are got in the app's own name, unless a secret of the person's goes into that."""
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -27,7 +29,7 @@ def check(draft: Draft) -> Iterator[Fault]:
         url = getattr(getattr(draft.auth, name), "url", None)
         if url and (field := _chosen(draft, url)):
             yield f"auth.{name}.url", f"would send the app's own {secret} to {_wherever(field, secret)}"
-    if draft.auth.grant in _OWN and not any(field.secret and field.source is None for _, field in draft.fields):
+    if draft.auth.grant in _OWN and not _brings(draft, draft.auth):
         for number, text in enumerate(draft.allow.urls if draft.allow else ()):
             if field := _chosen_entry(draft, text):
                 what = f"a token that the app's own {secret} is enough for"
@@ -42,6 +44,17 @@ def _secret_of(auth: Auth) -> str | None:
     if auth.certificate is not None and not isinstance(auth.certificate, FieldSource):
         return "certificate"
     return "assertion.key" if key is not None and not isinstance(key, FieldSource) else None
+
+
+def _brings(draft: Draft, auth: Auth) -> bool:
+    """Whether a secret of the person's is needed for every token: one that may stay empty isn't."""
+    own = {field.name for _, field in draft.fields if field.secret and field.required and field.source is None}
+    if auth.assertion and isinstance(auth.assertion.key, FieldSource) and auth.assertion.key.field in own:
+        return True
+    sections = (auth.token, auth.exchange, auth.assertion)
+    said = [leaf for section in sections if section for _, leaf in leaves(dict(section), "")]
+    scripts = [leaf.js for leaf in said if isinstance(leaf, Script)]
+    return not own.isdisjoint(map(field_of, paths(said))) or any(name in js for name in own for js in scripts)
 
 
 def _wherever(field: str, secret: str) -> str:

@@ -63,7 +63,8 @@ def site_fault(url: UrlTemplate) -> str | None:
     typed = _typed(url, labels)
     if typed is None or {Spot.HOST, Spot.URL, Spot.TAIL} & set(url.spots.values()):
         return None
-    if is_public_suffix(".".join(labels[typed + 1 :]), icann_only=True):
+    written = ".".join(labels[typed + 1 :])
+    if not written or is_public_suffix(written, icann_only=True):  # nothing: a part of `com` is filled in
         return "has a field where the site's own name is, so who fills it in could choose any site; write the name out"
     return None
 
