@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
+from gateway.authoring.document import Table, listed, table, text
 from gateway.authoring.events import TooDeep, composed, events
 from gateway.nesting import is_deeper
 
-Table = dict[str, Any]
+__all__ = ["FileInvalid", "Table", "line", "listed", "read", "scalar", "table", "text"]
+
 LARGEST = 8 << 20  # characters; nango's list, the longest known, is one million
 _DEEPEST = 24  # levels; nango's list has 12
-_LONGEST = 2_000  # characters of one text: longer than any URL, title or header
 _WHOLE_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})", re.ASCII)
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
@@ -40,21 +41,6 @@ def read(text: str) -> Table:
     except UnicodeEncodeError:
         raise FileInvalid("has half of a character in it (a lone surrogate)") from None
     return data
-
-
-def table(value: Any) -> Table:
-    """Return the value if it is a table, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def listed(value: Any) -> list[Any]:
-    """Return the value if it is a list, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def text(value: Any) -> str:
-    """Return a text without blanks around it, and with nothing that UTF-8 can't say; what is none is empty."""
-    return value[:_LONGEST].strip().encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def line(value: Any, longest: int = 200) -> str:
