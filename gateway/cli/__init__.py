@@ -5,12 +5,16 @@ notes to standard error. Exit codes: 0; 1 for "no" (a check failed, a decision d
 wrong usage. An error is one clear line: what happened, to what, what next. Never a stack trace, never a secret.
 """
 
+import gc
 import sys
 
 import typer
 
 from gateway.cli import ca, check, clients, connect, connections, db, demo, explain, imports, keys, run, serve
 from gateway.cli.frame import Frame, exit_status
+
+_YOUNG = 500_000
+"""Objects between collections: none comes before a command has imported all it needs, of which nothing is garbage."""
 
 app = typer.Typer(
     name="gateway",
@@ -57,4 +61,7 @@ app.add_typer(db.app, name="db")
 
 def main() -> None:
     """Run the command line on `sys.argv` and exit with its status."""
-    sys.exit(exit_status(app, sys.argv[1:]))
+    gc.set_threshold(_YOUNG)
+    status = exit_status(app, sys.argv[1:])
+    gc.freeze()  # what is still there ends with the process: nobody looks through it
+    sys.exit(status)
