@@ -85,8 +85,8 @@ def made_anew(
         )
     except BodyInvalid as error:
         return _not_merged(error)
-    except InjectionInvalid as error:
-        return Refusal(code="request_rejected", detail=f"A value of the policy can't be sent with it: {error}.")
+    except InjectionInvalid as invalid:  # a name of its own: compiled, a variable has one type
+        return Refusal(code="request_rejected", detail=f"A value of the policy can't be sent with it: {invalid}.")
     except ValueError:  # text that is no Unicode: half of a pair, bytes of the body
         detail = "A value of the policy can't be made for it: something in the request is no Unicode text."
         return Refusal(code="request_rejected", detail=detail)
