@@ -49,8 +49,8 @@ LONG = (
     "vault/test_model.py",
     "vault/test_processes.py",
 )
-"""What `make test-long` runs, and `make test` doesn't: processes that die one after the other, every order of a protocol,
-every page in a browser, other people's packages and tools."""
+"""What `make test-long` runs, and `make test` doesn't: processes that die one after the other, every order of a
+protocol, every page in a browser, other people's packages and tools."""
 LONGEST = (*TOGETHER, *ALONE, "test_app.py", "cli/test_programs.py", "vault/test_life.py", "web/test_setup.py")
 """What takes long begins: at the end it would keep one process busy alone."""
 
