@@ -9,6 +9,7 @@ from collections.abc import Collection
 from enum import IntEnum
 from typing import Any
 
+from gateway.http.scrub import Scrubber
 from gateway.policy.context import ALIAS, Context, field_of
 from gateway.policy.fields import error_of, host_spots
 from gateway.policy.model import Field, Policy, Script
@@ -60,6 +61,7 @@ def found_at(policy: Policy, context: Context, stage: Stage) -> dict[str, str | 
     for field in policy.fields:
         if field.source is None or stage_of(field, known) is not stage:
             continue
+        seen = len(context.used)
         try:
             value = render_text(field.source, context)
         except MissingValue as error:
@@ -68,8 +70,16 @@ def found_at(policy: Policy, context: Context, stage: Stage) -> dict[str, str | 
             continue
         if wrong := error_of(field, value, spots.get(field.name, frozenset())):
             raise FoundInvalid(f"the field {field.name}, which an answer named, {wrong}")
+        if not field.secret and _holds(value, context.used[seen:]):
+            raise FoundInvalid(f"the field {field.name}, which is shown, would hold a secret; say secret = true")
         found[field.name] = Secret(value) if field.secret else value
     return found
+
+
+def _holds(value: str, secrets: list[Secret]) -> bool:
+    """Whether a secret stands in the value: a script may have read one for something in it that is none."""
+    text = value.encode("utf-8", "replace")
+    return Scrubber(secrets).text(text) != text
 
 
 def without_unfound(policy: Policy, context: Context) -> Policy:

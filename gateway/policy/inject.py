@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 from gateway.http.fields import folded_name
 from gateway.policy.anew import Anew
-from gateway.policy.context import Context
+from gateway.policy.context import Context, field_of, is_secret_path
 from gateway.policy.header import InjectionInvalid, encoded, forbidden_header, header
 from gateway.policy.injection import Injection
 from gateway.policy.merge import BodyInvalid, merge_body, merge_query
 from gateway.policy.model import Grant, Policy, Script
 from gateway.policy.script import ScriptInvalid
 from gateway.policy.sign import signer, written
-from gateway.policy.template import MissingValue
-from gateway.policy.value import bind, is_anew, is_left_out, render_json, render_text
+from gateway.policy.template import MissingValue, Path
+from gateway.policy.value import bind, is_anew, is_left_out, paths, render_json, render_text
 from gateway.secret import Secret
 
 __all__ = ["BodyInvalid", "Injection", "InjectionInvalid", "forbidden_header", "merge_body", "merge_query", "render"]
@@ -30,6 +30,8 @@ _T = TypeVar("_T")
 def render(policy: Policy, context: Context) -> Injection:
     """Render what a policy injects. Raises `MissingValue`, `InjectionInvalid` (both `ValueError`, without a secret)."""
     used: list[Secret] = []
+    left_out: list[Path] = []
+    seen = len(context.used)
     inject, headers = policy.inject, header_values(policy)
 
     def each(at: str, values: Mapping[str, Any], make: Callable[[str, Any, str], _T]) -> list[_T]:
@@ -43,6 +45,7 @@ def render(policy: Policy, context: Context) -> Injection:
             except MissingValue as error:
                 if not is_left_out(policy, error):
                     raise
+                left_out.extend(_named(value, error))
         return made
 
     def field(name: str, value: str | Script, path: str) -> tuple[bytes, bytes]:
@@ -54,7 +57,7 @@ def render(policy: Policy, context: Context) -> Injection:
     def member(name: str, value: Any, path: str) -> tuple[str, Any]:
         return name, _json(value, context, used, path)
 
-    return Injection(
+    injection = Injection(
         headers=tuple(each("headers", headers, field)),
         header_names=frozenset(folded_name(name.encode()) for name in headers) | written(policy.sign),
         defaults=tuple(each("defaults", inject.defaults, field)),
@@ -62,9 +65,25 @@ def render(policy: Policy, context: Context) -> Injection:
         query_names=frozenset(name.encode() for name in inject.query),
         body=dict(each("body", inject.body, member)),
         body_names=frozenset(inject.body),
-        anew=_anew(policy, context, used),
+        anew=_anew(policy, context, used, left_out),
         secrets=tuple(dict.fromkeys(secret for secret in used if secret)),
     )
+    if left_out and not injection.secrets and policy.auth.grant is not Grant.NONE:
+        _refuse_bare(policy, left_out, read=context.used[seen:])
+    return injection
+
+
+def _named(value: Any, missing: MissingValue) -> list[Path]:
+    return [*paths(value), tuple(missing.path.split("."))]
+
+
+def _refuse_bare(policy: Policy, left_out: list[Path], *, read: list[Secret]) -> None:
+    """Raise `MissingValue` where no secret goes into a request, and what is left out of it names or has `read` one."""
+    secret = {field.name for field in policy.fields if field.secret}
+    credentials = [path for path in left_out if field_of(path) in secret or is_secret_path(path)]
+    if read or credentials:
+        name = ".".join((credentials or left_out)[-1])
+        raise MissingValue(name, "can't be left out with what needs it: nothing else would show who asks")
 
 
 def header_values(policy: Policy) -> Mapping[str, str | Script]:
@@ -75,8 +94,8 @@ def header_values(policy: Policy) -> Mapping[str, str | Script]:
     return headers
 
 
-def _anew(policy: Policy, context: Context, used: list[Secret]) -> Anew | None:
-    """Return what makes the rest for each request, None: there is no rest."""
+def _anew(policy: Policy, context: Context, used: list[Secret], left_out: list[Path]) -> Anew | None:
+    """Return what makes the rest for each request, None: there is no rest. Adds to `used` and `left_out`."""
     seen = len(context.used)
 
     def bound(at: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,11 +103,14 @@ def _anew(policy: Policy, context: Context, used: list[Secret]) -> Anew | None:
         for name, value in values.items():
             if not is_anew(value):
                 continue
+            before = len(context.used)
             try:
                 made[name] = bind(value, context)
             except MissingValue as error:
                 if not is_left_out(policy, error):
                     raise MissingValue(error.path, f"is missing or empty; inject.{at}.{name} needs it") from None
+                left_out.extend(_named(value, error))
+                del context.used[before:]
             except ScriptInvalid as error:
                 raise InjectionInvalid(f"inject.{at}.{name}: {error}") from None
         return made

@@ -8,11 +8,14 @@ from typing import Literal, NamedTuple
 from urllib.parse import unquote_plus
 
 from gateway.http.fields import Fields
+from gateway.policy.header import InjectionInvalid
 from gateway.policy.merge import is_form
 from gateway.policy.request import RequestValues
 
 WRITES = frozenset({b"authorization"})
 """The field that the signature is in."""
+_MOST = 2_000
+"""Parameters of a request: each is encoded and sorted, and a million bytes of them would hold up everybody else."""
 
 
 class _Secrets(NamedTuple):
@@ -47,7 +50,10 @@ class OAuth1:
         ]
         kind = next((value for name, value in fields if name.lower() == b"content-type"), None)
         form = request.body.decode("latin-1") if request.body and is_form(kind) else ""
-        normalized = signature.normalize_parameters([*protocol, *_pairs(request.target.query or ""), *_pairs(form)])
+        query = request.target.query or ""
+        if query.count("&") + form.count("&") >= _MOST:
+            raise InjectionInvalid(f"sign: at most {_MOST} parameters can be signed, and the request has more")
+        normalized = signature.normalize_parameters([*protocol, *_pairs(query), *_pairs(form)])
         uri = signature.base_string_uri(request.target.origin.serialized + request.target.path)
         base = signature.signature_base_string(request.method, uri, normalized)
         secrets = _Secrets(self.consumer_secret, self.token_secret or "")

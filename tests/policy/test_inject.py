@@ -95,6 +95,29 @@ def test_a_value_that_needs_a_field_which_may_stay_empty_is_left_out_and_its_nam
     assert (len(filled.headers), len(filled.defaults), len(filled.query)) == (2, 1, 1)
 
 
+KEYED = [*OPTIONAL, {"name": "key", "secret": True, "required": False}]
+
+
+@pytest.mark.parametrize(
+    ("value", "filled_in"),
+    [
+        ("Bearer {{ key }}", {}),
+        ("{{ tenant }}:{{ key }}", {"key": Secret("k-1234")}),
+        ("{{ key }}:{{ tenant }}", {"key": Secret("k-1234")}),
+        ("{{ access_token }} {{ tenant }}", {}),
+        ("{{ key }} {{ tenant }} {{ request.time }}", {"key": Secret("k-1234")}),
+        ({"js": "return `${context.fields.key}:${context.fields.tenant}`"}, {"key": Secret("k-1234")}),
+    ],
+)
+def test_a_request_never_goes_without_its_only_credential(value: Any, filled_in: dict[str, Any]) -> None:
+    context = Context(fields=filled_in, token={"access_token": "at-1234"})
+    one = policy(fields=KEYED, headers={"Authorization": value, "B": "2"})
+    with pytest.raises(MissingValue, match="nothing else would show who asks"):
+        render(one, context)
+    render(policy(fields=KEYED, headers={"A": value, "B": "{{ access_token }}"}), context)
+    render(policy("none", fields=KEYED, headers={"A": value}), context)
+
+
 def test_of_a_body_a_whole_member_is_left_out() -> None:
     one = policy(fields=OPTIONAL, body={"a": {"b": ["{{ tenant }}"]}, "c": 1})
     injection = render(one, Context())

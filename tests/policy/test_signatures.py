@@ -8,6 +8,7 @@ from oauthlib.oauth1 import Client
 from gateway.http.target import parse_target
 from gateway.policy.aws4 import Aws4
 from gateway.policy.context import Context
+from gateway.policy.header import InjectionInvalid
 from gateway.policy.model import Policy
 from gateway.policy.oauth1 import OAuth1
 from gateway.policy.request import RequestValues
@@ -122,6 +123,16 @@ def test_oauth_1_is_signed_as_oauthlib_s_client_signs_it(algorithm: str, token: 
     _, theirs, _ = client.sign(url, "POST", body.decode() or None, headers)
     assert mine[0] == b"Authorization"
     assert sorted(mine[1].decode()[6:].split(", ")) == sorted(theirs["Authorization"][6:].split(", "))
+
+
+def test_oauth_1_signs_no_endless_list_of_parameters() -> None:
+    """A form of a megabyte would take seconds, in which nobody else is served."""
+    by = OAuth1(algorithm="sha1", consumer_key="c", consumer_secret="s", token=None, token_secret=None, realm=None)
+    form = [(b"Content-Type", b"application/x-www-form-urlencoded")]
+    by.fields(request("https://ok.test/?x", now=1.0, method="POST", body=b"a&" * 1_999), form)
+    for url, body in (("https://ok.test/", b"a&" * 500_000), (f"https://ok.test/?{'a&' * 1_000}", b"a&" * 1_000)):
+        with pytest.raises(InjectionInvalid, match="at most 2000 parameters"):
+            by.fields(request(url, now=1.0, method="POST", body=body), form)
 
 
 def test_a_query_that_is_no_clean_form_is_signed_all_the_same() -> None:

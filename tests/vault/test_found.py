@@ -184,6 +184,16 @@ async def test_an_answer_that_a_script_cannot_read_is_said_and_nothing_is_connec
     assert "page-s3cret" not in str(caught.value)
 
 
+async def test_a_script_cannot_make_a_shown_field_of_a_secret(house: House) -> None:
+    shown = 'name = "shown"\nfrom = { js = "return `x-${context.authData.access_token}`" }'
+    house.policies.put("desk", POLICY.replace("[auth]\n", f"[[fields]]\n{shown}\n[auth]\n"))
+    async with house.vault(egress=Desk()) as vault:
+        with pytest.raises(ClientError, match="the field shown, which is shown, would hold a secret"):
+            await _connect(house, vault, {})
+        house.policies.put("desk", POLICY.replace("[auth]\n", f"[[fields]]\n{shown}\nsecret = true\n[auth]\n"))
+        await _connect(house, vault, {})
+
+
 async def test_a_callback_cannot_choose_where_the_code_goes(house: House) -> None:
     """The token URL may be made of what came back, and only within the domains that the policy names."""
     server = 'name = "server"\nkind = "host"\ndomains = ["desk.test"]\nfrom = "{{ callback.server }}"'
