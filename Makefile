@@ -10,11 +10,12 @@ BENCH ?=
 # A virtual environment whose Python is gone (a removed interpreter, a moved folder) is made anew, its stamps with it.
 $(shell test -x $(BIN)/python || rm -rf $(VENV))
 
-.PHONY: help demo test test-fast fuzz check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions check-audit lock
+.PHONY: help demo test test-long test-fast fuzz check fast bench screenshots format clean check-lint check-format check-types check-layers check-policies check-instructions check-audit lock
 
 help:
 	@echo "make demo    the main job, end to end, against a local sandbox service"
-	@echo "make test    every test, on loopback alone"
+	@echo "make test    the tests, on loopback alone, in under five minutes"
+	@echo "make test-long  those that take long: processes that die, every page in a browser, other people's tools"
 	@echo "make fuzz    100,000 new examples of each property, for an hour or two"
 	@echo "make fast    the same gateway with its data plane as machine code, into .fast (needs a C compiler)"
 	@echo "make check   lint, format, types, layers, policies, instructions of the pure parts, known vulnerabilities"
@@ -33,7 +34,13 @@ AT_ONCE := $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 4 ] && echo $$((
 # one process, and in which order, is said in tests/conftest.py.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadgroup --no-loadscope-reorder $(PYTEST)
+	@$(TESTS) -m "not long" $(PYTEST)
+TESTS := $(BIN)/python -m pytest -n $(AT_ONCE) --dist=loadgroup --no-loadscope-reorder
+
+# Processes that die, every page in a browser, other people's tools: tests/conftest.py says which.
+test-long: export PYTHONDONTWRITEBYTECODE :=
+test-long: $(VENV)/.test
+	@$(TESTS) -m long $(PYTEST)
 
 # New examples each time, and a thousand times as many as `make test` tries.
 fuzz: $(VENV)/.test

@@ -185,6 +185,20 @@ def _load(app: str, file: Path) -> tuple[Policy | None, tuple[Finding, ...]]:
     return (None if loaded.findings else loaded.policy), loaded.findings
 
 
+def add(directory: Path, app: str, text: str) -> bool:
+    """Write an app's policy where none is; False: its file is there, whatever it says, and stays as it is."""
+    _make(directory)
+    file = directory / f"{app}{SUFFIX}"
+    name = _beside(file, text)
+    try:
+        os.link(name, file, follow_symlinks=False)  # fails where a file is, and shows no half of one
+    except FileExistsError:
+        return False
+    finally:
+        name.unlink()
+    return True
+
+
 def _make(directory: Path) -> None:
     """Make the directory, and those above it, so that nobody else writes there, whatever the umask lets through."""
     for place in reversed([directory, *directory.parents]):
@@ -194,6 +208,16 @@ def _make(directory: Path) -> None:
 
 def _replace(file: Path, text: str) -> None:
     """Write a file so that every reader sees the old text or the new one, whole."""
+    name = _beside(file, text)
+    try:
+        name.replace(file)
+    except BaseException:
+        name.unlink(missing_ok=True)
+        raise
+
+
+def _beside(file: Path, text: str) -> Path:
+    """Write a text into a new file beside another, and return where."""
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".new")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
@@ -201,7 +225,7 @@ def _replace(file: Path, text: str) -> None:
             out.flush()
             os.fsync(out.fileno())
         Path(name).chmod(0o644)  # a policy holds no secret, and people edit it
-        Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    return Path(name)

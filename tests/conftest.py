@@ -37,6 +37,20 @@ ALONE = (
     "store/test_processes.py",
 )
 """Files of those that are long, and need nothing of the others'."""
+LONG = (
+    "chaos/test_chaos.py",
+    "deploy/",
+    "e2e/test_every_page.py",
+    "importing/test_packages.py",
+    "store/test_processes.py",
+    "store/test_rotation_while_serving.py",
+    "test_handover.py",
+    "test_workers.py",
+    "vault/test_model.py",
+    "vault/test_processes.py",
+)
+"""What `make test-long` runs, and `make test` doesn't: processes that die one after the other, every order of a
+protocol, every page in a browser, other people's packages and tools."""
 LONGEST = (*TOGETHER, *ALONE, "test_app.py", "cli/test_programs.py", "vault/test_life.py", "web/test_setup.py")
 """What takes long begins: at the end it would keep one process busy alone."""
 
@@ -48,6 +62,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(tests).as_posix()
         folder = place.partition("/")[0]
+        if place.startswith(LONG):
+            item.add_marker(pytest.mark.long)
         item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER and place not in ALONE else place))
 
     def turn(item: pytest.Item) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.catalog import Catalog
+from gateway.catalog import Catalog, add
 from gateway.errors import ClientError
 
 GOOD = """
@@ -170,6 +170,17 @@ def test_writing_a_broken_policy_changes_nothing(tmp_path: Path) -> None:
 def test_a_name_that_is_no_app_is_refused(tmp_path: Path, app: str) -> None:
     with pytest.raises(ClientError):
         Catalog(tmp_path).write(app, GOOD)
+
+
+def test_what_is_added_takes_no_files_place(tmp_path: Path) -> None:
+    """Not even one that came since somebody looked; and nothing else is left lying there."""
+    place = tmp_path / "new"
+    assert add(place, "app", "first") is True
+    assert add(place, "app", "second") is False
+    (place / "linked.toml").symlink_to("elsewhere")
+    assert add(place, "linked", "third") is False
+    assert (place / "app.toml").read_text() == "first"
+    assert sorted(file.name for file in place.iterdir()) == ["app.toml", "linked.toml"]
 
 
 def test_deleting(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ READABLE = {
     },
     "events": {"id", "at", "kind", "actor", "app", "connection", "client", "detail"},
     "limits": {"key", "free_at", "paused_until"},
-    "login_states": {"state_hash", "app", "session_hash", "created_at", "expires_at"},
+    "login_states": {"state_hash", "app", "session_hash", "created_at", "expires_at", "poll_at", "poll_interval"},
     "meta": {"name"},
     "requests": {
         *("id", "at", "request_id", "entrance", "app", "connection", "client", "method"),

@@ -107,12 +107,20 @@ def _fields(policy: Policy) -> list[FieldOfApp]:
             name=one.name,
             label=one.label,
             help=one.help or None,
+            kind=one.kind,
             choices=list(one.choices) if one.choices is not None else None,
             pattern=one.pattern,
+            domains=list(one.domains),
             default=None if one.secret else one.default,
             required=one.required,
             secret=one.secret,
             once=one.once,
+            asked=one.is_asked,
+            example=one.example or None,
+            docs=one.docs or None,
+            prefix=one.prefix or None,
+            suffix=one.suffix or None,
+            group=one.group or None,
         )
         for one in policy.fields
     ]

@@ -150,17 +150,29 @@ class RequestsQuery(PageQuery):
 
 
 class FieldOfApp(Answered):
-    """A value that a person fills in when connecting."""
+    """A value that a person fills in when connecting; `asked` is false for one that isn't asked for.
+
+    Such a one has its default, or is found when connecting. `prefix` and `suffix` are shown around the input, and are
+    no part of the value; of `domains`, a host is one or below one.
+    """
 
     name: str
     label: str
     help: str | None
+    kind: Literal["text", "host", "url", "email", "uuid"]
     choices: list[str] | None
     pattern: str | None
+    domains: list[str]
     default: str | None
     required: bool
     secret: bool
     once: bool
+    asked: bool
+    example: str | None
+    docs: str | None
+    prefix: str | None
+    suffix: str | None
+    group: str | None
 
 
 class SecretOfApp(Answered):
@@ -330,9 +342,10 @@ class Question(Sent):
 
 
 class Injected(Answered):
-    """What would be added, secrets masked."""
+    """What would be added, secrets masked; `defaults` only where the caller sends no header of that name."""
 
     headers: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     query: dict[str, Any] = {}
     body: dict[str, Any] = {}
 

@@ -22,7 +22,8 @@ def app_ids(services: Services) -> list[str]:
 
 def named_secrets(policy: Policy) -> frozenset[str]:
     """Return the names of the sealed secrets that a policy asks for."""
-    sources = (policy.auth.client_id, policy.auth.client_secret)
+    key = policy.auth.assertion.key if policy.auth.assertion else None
+    sources = (policy.auth.client_id, policy.auth.client_secret, key)
     return frozenset(source.secret for source in sources if isinstance(source, SecretSource))
 
 

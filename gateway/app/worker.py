@@ -4,6 +4,7 @@ Settings and master key come on its standard input. Without a descriptor it bind
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -94,4 +95,6 @@ def _heard(listen: asyncio.Event, stop: asyncio.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    gc.freeze()  # as in `gateway.cli`
+    sys.exit(status)

@@ -14,6 +14,7 @@ steps       the steps of setting up an app, for each grant
 start       the text that a new policy starts from
 openapi     the same, from an API's own description
   document    the description as it was given: bounded, and told apart from what it isn't
+  events      YAML, put together without recursion
   servers     its servers
   schemes     its security schemes
 words       what an allowed-URL entry covers, as a value

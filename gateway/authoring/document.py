@@ -7,15 +7,14 @@ of one within each of another, without a bound: the same megabyte may stand in a
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import yaml
 
+from gateway.authoring.events import TooDeep, composed, events
+
 MOST_JSON = 8 << 20  # characters; GitHub's description, among the largest there are, is close to this
 MOST_YAML = 2 << 20  # characters, which take a second or two
-_DEEPEST = 100  # levels of lists and tables; a description has some 20
-_NONE = object()  # no key yet
 _HOPS = 8  # references that lead to a reference
 _LONGEST = 4_000  # characters of one text: longer than any URL or name, and than what is shown of a description
 _LONGEST_REFERENCE = 400  # characters
@@ -98,62 +97,14 @@ def _json(text: str) -> Any:
 
 def _yaml(text: str) -> Any:
     try:
-        return _composed(yaml.parse(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader)))
+        return composed(events(text), lambda event: event.value)
+    except TooDeep:
+        raise DocumentInvalid("nests too deep to be a description of an API") from None
     except yaml.MarkedYAMLError as error:
         where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise DocumentInvalid(f"is neither JSON nor YAML: {error.problem}{where}") from None
     except (yaml.YAMLError, UnicodeEncodeError):
         raise DocumentInvalid("is neither JSON nor YAML; give an OpenAPI document in one of them") from None
-
-
-def _composed(events: Iterable[Any]) -> Any:
-    """Put the first document's events together, without recursion: the loaders of PyYAML recurse in C."""
-    root: list[Any] = []
-    stack: list[_Open] = [_Open(root)]
-    anchors: dict[str, Any] = {}
-    for event in events:
-        if isinstance(event, yaml.DocumentEndEvent):
-            break
-        if isinstance(event, yaml.CollectionEndEvent):
-            stack.pop()
-        elif isinstance(event, yaml.NodeEvent):
-            value = _value(event, anchors)
-            stack[-1].put(value)
-            if isinstance(event, yaml.CollectionStartEvent):
-                stack.append(_Open(value))
-        if len(stack) > _DEEPEST:
-            raise DocumentInvalid("nests too deep to be a description of an API")
-    return root[0] if root else None
-
-
-def _value(event: Any, anchors: dict[str, Any]) -> Any:
-    """What an event begins; an alias is what its anchor stands for."""
-    if isinstance(event, yaml.AliasEvent):
-        return anchors.get(event.anchor)
-    kind = {yaml.SequenceStartEvent: list, yaml.MappingStartEvent: dict}.get(type(event))
-    value: Any = kind() if kind else event.value
-    if event.anchor is not None:
-        anchors[event.anchor] = value
-    return value
-
-
-class _Open:
-    """A list or table that isn't ended yet."""
-
-    def __init__(self, value: list[Any] | Table) -> None:
-        self._value = value
-        self._key: Any = _NONE
-
-    def put(self, value: Any) -> None:
-        """Add an item, or a key and then its value; what has a list or a table for its key is left out."""
-        if isinstance(self._value, list):
-            self._value.append(value)
-        elif self._key is _NONE:
-            self._key = value
-        else:
-            if isinstance(self._key, str):
-                self._value[self._key] = value
-            self._key = _NONE
 
 
 def _recognise(data: Table) -> None:

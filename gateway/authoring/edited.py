@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.authoring.kinds import from_json, kind_of, listed, text_of, value_of
+from gateway.authoring.kinds import from_json, kind_of, listed, source_of, text_of, value_of
 from gateway.authoring.names import (
     BOXES,
     CREDENTIALS,
     FIELD_BOXES,
+    FIELD_LISTS,
     JSONS,
     KEPT_EMPTY,
     LINES,
@@ -159,8 +160,10 @@ def _field(old: Mapping[str, Any], row: Row) -> dict[str, Any]:
             continue
         if key in FIELD_BOXES:
             value: Any = None if bool(text) is FIELD_BOXES[key] else bool(text)
-        elif key == "choices":
+        elif key in FIELD_LISTS:
             value = _kept(listed(old.get(key)), lines(text)) or None
+        elif key == "from":
+            value = source_of(text) or None
         else:
             value = text or None
         put(new, key, value)

@@ -7,7 +7,7 @@ that is wholly empty is no row. Names that the form doesn't have are passed over
 
 Nothing is refused: what is no JSON stays a text, and the checks say what is wrong with it where it stands.
 
-    fields.N         name label help choices pattern default required secret once; choices are one a line
+    fields.N         each key of a field; choices and domains are one a line, from is a template or {"js": …}
     boxes            "on", or empty
     auth.client_id   .kind is secret, env, file, field or text, and .value what it names; auth.client_secret is no text
     rows             .kind is text, js (.value is the source), json, or off (a parameter that is false, without a value)

@@ -93,6 +93,17 @@ def _has_null(value: Any) -> bool:
     return False
 
 
+def source_of(text: str) -> Any:
+    """What a field's `from` is by its text: a template, or `{"js": "…"}`."""
+    value = from_json(text)
+    return value if isinstance(value, dict) else text
+
+
+def source_text(value: Any) -> str:
+    """How a field's `from` is shown."""
+    return json_text(value) if isinstance(value, dict) and value else text_of(value)
+
+
 def text_of(value: Any) -> str:
     """How a single value is shown; a list or a table isn't."""
     match value:

@@ -10,6 +10,8 @@ TEXTS = (
     "auth.authorize.issuer",
     "auth.authorize.scope_separator",
     "auth.authorize.pkce",
+    "auth.device.url",
+    "auth.device.scope_separator",
     "auth.token.url",
     "auth.token.client_auth",
     "auth.token.format",
@@ -32,11 +34,12 @@ SPANS = frozenset({"margin", "default_ttl"})  # a number of seconds is no text i
 BOXES = ("connection.mask",)
 CREDENTIALS = ("auth.client_id", "auth.client_secret")
 LISTS = ("allow.urls", "allow.deny")  # a name for each item
-LINES = ("allow.methods", "auth.authorize.scopes")  # one text, an item on each line
+LINES = ("allow.methods", "auth.authorize.scopes", "auth.device.scopes")  # one text, an item on each line
 NUMBERS = ("test.expect.status",)
 JSONS = ("test.body",)
 TABLES = (
     "auth.authorize.params",
+    "auth.device.params",
     "auth.token.params",
     "auth.token.headers",
     "auth.token.response",
@@ -44,8 +47,17 @@ TABLES = (
     "inject.query",
     "inject.body",
 )
-FIELD_TEXTS = ("name", "label", "help", "choices", "pattern", "default")
-FIELD_BOXES = {"required": True, "secret": False, "once": False}  # and what holds where the file doesn't say
+FIELD_LISTS = ("choices", "domains")  # one text, an item on each line
+FIELD_TEXTS = (
+    *("name", "label", "help", "kind", *FIELD_LISTS, "pattern", "default"),
+    *("example", "docs", "prefix", "suffix", "group", "from"),
+)
+FIELD_BOXES = {  # and what holds where the file doesn't say
+    "required": True,
+    "secret": False,
+    "once": False,
+    "hidden": False,
+}
 KEPT_EMPTY = frozenset({"allow.urls"})  # a file must have it: that it is empty says more than that it is missing
 SINGLE = frozenset(
     [

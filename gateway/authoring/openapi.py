@@ -43,15 +43,16 @@ class Draft:
     schemes: tuple[Scheme, ...] = ()
 
 
-def from_openapi(document: str, scheme: str | None = None) -> Draft:
+def from_openapi(document: str, scheme: str | None = None, place: str = "") -> Draft:
     """Return a draft for one of the document's security schemes, by its name; None: for the likeliest.
 
+    `place` is the URL that the document was fetched from, if it was: its relative URLs start there.
     Raises `DocumentInvalid`, also for a scheme that isn't there or is none of ours.
     """
     data = parse(document)
     found = schemes(data)
     chosen = _chosen(found, scheme)
-    at = servers(data)
+    at = servers(data, place)
     name = " ".join(text(table(data.get("info")).get("title")).split())[:80] or "API"
     app = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "api"
     base = at.urls[0] if at.urls else ""

@@ -25,6 +25,7 @@ _NEAREST: Mapping[str, str] = {
     "auth": "auth.grant",
     "auth.authorize": "auth.authorize.url",
     "auth.authorize.scope_words": "auth.authorize.scopes",
+    "auth.device": "auth.device.url",
     "auth.token": "auth.token.url",
     "auth.refresh": "auth.refresh.url",
     "auth.revoke": "auth.revoke.url",

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from gateway.authoring.kinds import clean, from_json, json_text, kind_of, value_of
+from gateway.authoring.kinds import clean, from_json, json_text, kind_of, source_of, source_text, value_of
 from gateway.authoring.names import (
     BOXES,
     CREDENTIALS,
     FIELD_BOXES,
+    FIELD_LISTS,
     FIELD_TEXTS,
     JSONS,
     LINES,
@@ -110,7 +111,8 @@ def field_rows(given: Mapping[str, str]) -> list[Row]:
     rows = []
     for _, row in _numbered(given, _FIELD, "fields"):
         texts = {key: row.get(key, "") for key in FIELD_TEXTS}
-        texts["choices"] = "\n".join(lines(texts["choices"]))
+        texts |= {key: "\n".join(lines(texts[key])) for key in FIELD_LISTS}
+        texts["from"] = source_text(source_of(texts["from"]))
         if any(texts.values()):
             rows.append(texts | {key: ON if row.get(key) else "" for key in FIELD_BOXES})
     return rows

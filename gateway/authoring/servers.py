@@ -1,17 +1,19 @@
 """The servers of an API's description, as base URLs and allowed URLs of a policy.
 
-A variable of a server is a field where it is one label of the host; anywhere else its default is written out.
+A variable of a server is a field where it is one label of the host, or all of it; anywhere else its default is written
+out.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from gateway.authoring.document import Table, listed, table, text
 from gateway.authoring.words import covers
 from gateway.policy.context import ALIAS, ROOTS
-from gateway.policy.url import is_label
+from gateway.policy.url import Spot, why_not
 
 _MOST = 20  # servers; nobody's API has more, and each is an allowed URL
 _MOST_CHOICES = 100
@@ -29,10 +31,10 @@ class Servers:
     notes: list[str] = field(default_factory=list)
 
 
-def servers(document: Table) -> Servers:
-    """Read the servers of a document, of either kind."""
+def servers(document: Table, place: str = "") -> Servers:
+    """Read the servers of a document, of either kind; `place` is the URL that it was fetched from, if it was."""
     found = Servers()
-    written = _of_swagger(document) if "swagger" in document else _of_openapi(document)
+    written = _of_swagger(document, place) if "swagger" in document else _of_openapi(document, place)
     for url, variables in written[:_MOST]:
         _add(found, url, variables)
     if len(written) > _MOST:
@@ -47,16 +49,18 @@ def servers(document: Table) -> Servers:
     return found
 
 
-def _of_openapi(document: Table) -> list[tuple[str, Table]]:
+def _of_openapi(document: Table, place: str) -> list[tuple[str, Table]]:
+    """A relative URL is one "relative to the location where the OpenAPI document is being served"; none is `/`."""
+    written = listed(document.get("servers")) or ([{"url": "/"}] if place else [])
     return [
-        (url, table(server.get("variables")))
-        for server in map(table, listed(document.get("servers")))
+        (urljoin(place, url) if place else url, table(server.get("variables")))
+        for server in map(table, written)
         if (url := text(server.get("url")))
     ]
 
 
-def _of_swagger(document: Table) -> list[tuple[str, Table]]:
-    host = text(document.get("host"))
+def _of_swagger(document: Table, place: str) -> list[tuple[str, Table]]:
+    host = text(document.get("host")) or urlsplit(place).netloc
     schemes = [text(scheme) for scheme in listed(document.get("schemes"))] or ["https"]
     path = text(document.get("basePath")).strip("/")
     scheme = "https" if "https" in schemes else schemes[0]
@@ -94,12 +98,19 @@ def _add(found: Servers, url: str, variables: Table) -> None:
 
 
 def _fields(url: str, variables: Table) -> dict[str, dict[str, Any]]:
-    """A field for each variable that is one label of the host, by the variable's name."""
-    labels = set(url.partition("://")[2].partition("/")[0].split("."))
-    found = {
-        name: _field(name, table(variables.get(name))) for name in _VARIABLE.findall(url) if f"{{{name}}}" in labels
-    }
-    return {name: field for name, field in found.items() if field is not None}
+    """A field for each variable that is one label of the host, or all of it, by the variable's name."""
+    labels = url.partition("://")[2].partition("/")[0].split(".")
+    found = {}
+    for name in _VARIABLE.findall(url):
+        written, variable = f"{{{name}}}", table(variables.get(name))
+        is_end = written == labels[-1]
+        if labels == [written]:
+            made = None if _default(variables, name) else _named(name, variable) | {"kind": "host"}
+        else:
+            made = _field(name, variable, Spot.TAIL if is_end else Spot.LABEL) if written in labels else None
+        if made is not None and (not is_end or "choices" in made or "kind" in made):  # else it could choose any site
+            found[name] = made
+    return found
 
 
 def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -126,20 +137,25 @@ def _default(variables: Table, name: str) -> str:
     return "" if "{" in default or len(default) > _LONGEST_DEFAULT else default
 
 
-def _field(name: str, variable: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A field for a variable, or None where one of its values is no label.
+def _named(name: str, variable: Mapping[str, Any]) -> dict[str, Any]:
+    own = re.sub(r"\W", "_", name, flags=re.ASCII)[:60] or "server"
+    own = f"server_{own}" if own[0].isdigit() or own in _TAKEN else own
+    words = " ".join(text(variable.get("description")).split())[:200]
+    return {"name": own, "help": words} if words else {"name": own}
+
+
+def _field(name: str, variable: Mapping[str, Any], spot: Spot) -> dict[str, Any] | None:
+    """A field for a variable, or None where one of its values is none for this place.
 
     A default that isn't one of several choices is somebody's example: nobody's credentials go there by themselves.
     """
     choices = [text(choice) for choice in listed(variable.get("enum"))[:_MOST_CHOICES]]
     default = text(variable.get("default"))
-    if not all(map(is_label, [*choices, *filter(None, [default])])) or len(set(choices)) < len(choices):
+    if any(why_not(spot, value) for value in [*choices, *filter(None, [default])]) or len(set(choices)) < len(choices):
         return None
-    own = re.sub(r"\W", "_", name, flags=re.ASCII)[:60] or "server"
-    own = f"server_{own}" if own[0].isdigit() or own in _TAKEN else own
-    found: dict[str, Any] = {"name": own, "help": " ".join(text(variable.get("description")).split())[:200]}
+    found: dict[str, Any] = _named(name, variable)
     if choices:
         found["choices"] = choices
     if default in choices:
         found["default"] = default
-    return {key: value for key, value in found.items() if value}
+    return found

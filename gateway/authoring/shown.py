@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.authoring.kinds import clean, json_text, kind_of, listed, text_of
+from gateway.authoring.kinds import clean, json_text, kind_of, listed, source_text, text_of
 from gateway.authoring.names import (
     BOXES,
     CREDENTIALS,
     FIELD_BOXES,
+    FIELD_LISTS,
     FIELD_TEXTS,
     JSONS,
     LINES,
@@ -71,7 +72,8 @@ def field_tables(fields: Any) -> Iterator[tuple[int, dict[str, Any]]]:
 def field_row(row: Mapping[str, Any]) -> dict[str, str]:
     """What one table of [[fields]] shows."""
     texts = {key: text_of(row.get(key)) for key in FIELD_TEXTS}
-    texts["choices"] = "\n".join(text for text, _ in listed(row.get("choices")))
+    texts |= {key: "\n".join(text for text, _ in listed(row.get(key))) for key in FIELD_LISTS}
+    texts["from"] = source_text(row.get("from"))
     return texts | {
         key: ON if (row.get(key) is not False if default else row.get(key) is True) else ""
         for key, default in FIELD_BOXES.items()

@@ -68,6 +68,12 @@ _LOGIN = """
 url = ""  # such as https://service.com/oauth/authorize
 scopes = []  # what is asked for; the fewest that do the work
 """
+_DEVICE = """
+# Where a person's code comes from, which they type in on the provider's own page.
+[auth.device]
+url = ""  # such as https://service.com/oauth/device
+scopes = []  # what is asked for; the fewest that do the work
+"""
 _EXCHANGE = """
 # Where tokens come from, and are renewed.
 [auth.token]
@@ -86,12 +92,17 @@ Authorization = "Bearer {{{{ {value} }}}}"
 _PARTS: Mapping[Grant, tuple[str, ...]] = {
     Grant.AUTHORIZATION_CODE: (_AUTH, _SEALED_BOTH, _LOGIN, _EXCHANGE, _LABEL, _BEARER),
     Grant.IMPLICIT: (_AUTH, _SEALED, _LOGIN, _LABEL, _BEARER),
+    Grant.DEVICE_CODE: (_AUTH, _SEALED, _DEVICE, _EXCHANGE, _LABEL, _BEARER),
     Grant.PASSWORD: (_PERSON, _AUTH, _SEALED_BOTH, _EXCHANGE, _LABEL, _BEARER),
     Grant.CLIENT_CREDENTIALS: (_CLIENT, _AUTH, _TYPED, _EXCHANGE, _LABEL, _BEARER),
     Grant.API_KEY: (_KEY, _AUTH, _LABEL, _BEARER),
     Grant.BASIC: (_PERSON, _AUTH, _LABEL),
     Grant.NONE: (_AUTH, _LABEL),
 }
+
+
+GRANTS = tuple(_PARTS)
+"""The grants that there is a beginning for."""
 
 
 def scratch(app: str, name: str, grant: Grant, base_url: str) -> str:

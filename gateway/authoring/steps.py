@@ -7,6 +7,8 @@ The five seeds agree on the order of what they share, and where they differ:
 - The implicit grant has no token URL, and keeps the two steps for renewing and revoking.
 - Password and client credentials name the client id and secret only in passing, among the fields or with the token URL.
   Their origin stands in the policy all the same, so they have the step, in the place where the others have it.
+- The grants that the seeds don't have follow them: a device code has its URL where the others have a login. Of those
+  that sign a statement, [auth.assertion] is edited as text.
 - Fields are optional where the seeds say so, but not where the grant sends what the person types in: the password
   grant, client credentials ("required fields"), an API key, basic.
 - Request parameters are optional in four of the seeds. Here nothing else carries the token, so they are only where
@@ -36,6 +38,7 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "redirect": (),
     "credentials": ("auth.client_id", "auth.client_secret"),
     "login": ("auth.authorize",),
+    "device": ("auth.device",),
     "token": ("auth.token",),
     "refresh": ("auth.refresh",),
     "revoke": ("auth.revoke",),
@@ -54,6 +57,10 @@ _ORDER: Mapping[Grant, tuple[str, ...]] = {
     Grant.IMPLICIT: ("fields", "redirect", "credentials", "login", *_RENEWED, *_LAST),
     Grant.PASSWORD: ("fields", "credentials", "token", *_RENEWED, *_LAST),
     Grant.CLIENT_CREDENTIALS: ("fields", "credentials", "token", *_RENEWED, *_LAST),
+    Grant.DEVICE_CODE: ("fields", "credentials", "device", "token", *_RENEWED, *_LAST),
+    Grant.JWT_BEARER: ("fields", "credentials", "token", *_RENEWED, *_LAST),
+    Grant.JWT: ("fields", "credentials", *_LAST),
+    Grant.CUSTOM: ("fields", "credentials", "token", *_RENEWED, *_LAST),
     Grant.API_KEY: ("fields", *_LAST),
     Grant.BASIC: ("fields", *_LAST),
     Grant.NONE: ("fields", *_LAST),
@@ -62,6 +69,10 @@ _OPTIONAL: Mapping[Grant, tuple[str, ...]] = {
     Grant.AUTHORIZATION_CODE: ("fields",),
     Grant.IMPLICIT: ("fields",),
     Grant.PASSWORD: ("credentials",),  # RFC 6749 §4.3.2: a client without credentials may ask, too
+    Grant.DEVICE_CODE: ("fields",),
+    Grant.JWT_BEARER: ("fields", "credentials"),  # what is signed is named in [auth.assertion]
+    Grant.JWT: ("fields", "credentials"),
+    Grant.CUSTOM: ("fields", "credentials"),
     Grant.BASIC: ("inject",),
     Grant.NONE: ("fields", "test", "inject"),
 }

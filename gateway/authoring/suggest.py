@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from gateway.authoring.words import covers
 from gateway.http.target import Target, TargetInvalid, parse_target
-from gateway.policy.checks.urls import is_loopback
 from gateway.policy.suffix import is_public_suffix
+from gateway.policy.url import is_loopback
 
 _VERSION = re.compile(r"v?\d{1,2}(?:\.\d{1,3})*[a-z]?\d?|\d{4}-\d{2}(?:-\d{2})?", re.ASCII | re.IGNORECASE)
 _ID = re.compile(

@@ -1,4 +1,4 @@
-"""`gateway connect`: make a connection, at once or by a one-time link.
+"""`gateway connect`: make a connection, at once, by a code to type in, or by a one-time link.
 
 A secret never stands in an argument: it would show in `ps` and in the shell's history. It comes from standard input
 (`--secret api_key=-`), from a file (`--secret api_key=@FILE`), or is asked for on a terminal.
@@ -34,7 +34,7 @@ def connect(
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the link and end.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Connect an account: at once where credentials are enough, else by a link that a person opens."""
+    """Connect an account: at once where credentials are enough, else by a code or a link for a person."""
     fields = dict(_pair(text, "--field") for text in field or [])
     secrets = read_secrets(secret or [])
     status = run_async(_connect(context, app, connection_id or None, fields, secrets, wait=not no_wait, json=json))
@@ -101,7 +101,9 @@ async def _connect(
     wait: bool,
     json: bool,
 ) -> int:
+    from gateway.admin.links import BY_LOGIN
     from gateway.cli.connections import as_json
+    from gateway.cli.device import tokens_by_code
     from gateway.cli.output import show_json
     from gateway.errors import ClientError
     from gateway.policy.model import Grant
@@ -110,19 +112,20 @@ async def _connect(
     async with frame_of(context).opened(create=True) as gateway:
         policy = _policy(gateway, app)
         _refuse_misplaced(policy, fields)
-        if policy.auth.grant in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT):
+        if policy.auth.grant in BY_LOGIN or (policy.auth.grant is Grant.DEVICE_CODE and not wait):
             from gateway.admin.links import check_presets
 
             preset = check_presets(policy, fields, secrets)
             return await _by_link(gateway, app, connection_id, preset, wait=wait, json=json)
         ask_missing(policy, fields, secrets)
+        hidden = {name: Secret(value) for name, value in secrets.items()}
         try:
+            answer = None
+            if policy.auth.grant is Grant.DEVICE_CODE:
+                await gateway.vault.check_id(app, connection_id)
+                answer = await tokens_by_code(gateway, app, policy, {**fields, **hidden}, json=json)
             done = await gateway.vault.connect(
-                app,
-                connection_id=connection_id,
-                fields=fields,
-                secrets={name: Secret(value) for name, value in secrets.items()},
-                actor="cli",
+                app, connection_id=connection_id, fields=fields, secrets=hidden, actor="cli", answer=answer
             )
         except ClientError as error:
             missing = missing_fields(policy, fields, secrets)
@@ -165,21 +168,41 @@ def _refuse_misplaced(policy: "Policy", fields: Mapping[str, str]) -> None:
 
 def ask_missing(policy: "Policy", fields: dict[str, str], secrets: dict[str, str]) -> None:
     """Ask for the required fields that weren't given, where there is a person to ask; secrets without echo."""
+    from gateway.cli.output import note
+
+    heading = ""
     for field in missing_fields(policy, fields, secrets) if sys.stdin.isatty() else ():
-        label = field.label or field.name
+        if field.group and field.group != heading:
+            note(f"{field.group}:")
+        heading = field.group
+        if field.docs:
+            note(f"Where to find it: {field.docs}")
         if field.secret:
-            secrets[field.name] = _prompt(label)
+            secrets[field.name] = _prompt(asking(field))
         else:
-            fields[field.name] = typer.prompt(label, err=True)
+            fields[field.name] = typer.prompt(asking(field), err=True)
+
+
+def asking(field: "Field") -> str:
+    """Return what a person is asked: `Site (https://….example.com; such as acme)`."""
+    around = f"{field.prefix}…{field.suffix}" if field.prefix or field.suffix else ""
+    more = "; ".join(filter(None, (around, f"such as {field.example}" if field.example else "")))
+    return (field.label or field.name) + (f" ({more})" if more else "")
 
 
 def missing_fields(policy: "Policy", fields: Mapping[str, str], secrets: Mapping[str, str]) -> "list[Field]":
-    """Return the required fields that nobody has given."""
-    return [
+    """Return the required fields that nobody has given: those without a heading first."""
+    missing = [
         field
         for field in policy.fields
-        if field.required and field.default is None and field.name not in fields and field.name not in secrets
+        if field.is_asked
+        and field.required
+        and field.default is None
+        and field.name not in fields
+        and field.name not in secrets
     ]
+    groups = list(dict.fromkeys(["", *(field.group for field in policy.fields)]))
+    return sorted(missing, key=lambda field: groups.index(field.group))
 
 
 def _how_to_give(missing: "list[Field]") -> str:

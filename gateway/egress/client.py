@@ -118,7 +118,7 @@ async def exchange(
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(status=response.status, headers=headers, body=body)
     except TimeoutError:
-        raise _failed("upstream_timeout", f"{authority} did not answer within {within:g} s.") from None
+        raise _failed("upstream_timeout", f"{authority} did not answer within {round(within, 1):g} s.") from None
     except aiohttp.ClientSSLError as error:
         raise _failed("upstream_tls", f"TLS with {authority} failed: {_tls_reason(error)}.") from error
     except aiohttp.ClientConnectorError as error:

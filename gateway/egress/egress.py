@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 import aiohappyeyeballs
 
 from gateway.egress.address import AddressClass, classify, parse_address
+from gateway.egress.certificate import Certificates
 from gateway.egress.guard import Guard, OwnListeners
 from gateway.egress.resolve import AddrInfo, Lookup, SystemLookup, refuse, resolve, why
 from gateway.errors import Refusal, UpstreamError
 from gateway.oauth.message import Answer, OutgoingRequest
+from gateway.secret import Secret
 
 if TYPE_CHECKING:
     import aiohttp
@@ -41,6 +43,7 @@ class Egress:
         self._lookup: Lookup = resolver or self._system
         self._connect_timeout = connect_timeout
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._certificates = Certificates(_client_context)
         self.trust_readings = 0
         """How often the authorities were read again: a connection from before that may be to somebody else now."""
 
@@ -48,6 +51,13 @@ class Egress:
     def tls_context(self) -> ssl.SSLContext:
         """The client context of every TLS connection to the outside; SSL_CERT_FILE adds authorities to it."""
         return _client_context()
+
+    def context_for(self, certificate: Secret | None) -> ssl.SSLContext:
+        """Return the client context that shows this certificate (PEM, with its key); None: that shows none.
+
+        Raises `UpstreamError` (`upstream_tls`).
+        """
+        return self.tls_context if certificate is None else self._certificates.context(certificate)
 
     def read_trust_again(self) -> str | None:
         """Read the authorities that are trusted anew, for every connection from now on; return the file they are in.
@@ -63,6 +73,7 @@ class Egress:
                 error.filename = file
                 raise
         self.tls_context = context
+        self._certificates.forget()
         self.trust_readings += 1
         return file
 
@@ -110,7 +121,8 @@ class Egress:
         if scheme not in ("http", "https"):
             raise UpstreamError(Refusal(code="target_invalid", detail="Only http and https URLs can be called."))
         session = self._session("loopback" if scheme == "http" and https_only else "any")
-        return await exchange(session, request, tls=self.tls_context, within=timeout, limit=limit)
+        tls = self.context_for(request.certificate)
+        return await exchange(session, request, tls=tls, within=timeout, limit=limit)
 
     async def close(self) -> None:
         """End the sessions and the resolver's threads."""

@@ -30,6 +30,14 @@ class Scrubber:
     __slots__ = ("_marked", "_needles", "_pattern", "_telltale", "_telltales")
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
+        self._look_for(secrets)
+        self._pattern: re.Pattern[bytes] | None = None
+        self._telltale: re.Pattern[bytes] | None = None
+        if self._telltales:
+            self._telltale = re.compile(b"|".join(map(re.escape, self._telltales)))
+            self._pattern = self._found_by
+
+    def _look_for(self, secrets: Iterable[Secret]) -> None:
         # Half a surrogate pair is JSON and no UTF-8: a provider's token that holds one can't be sent, and is no fault.
         raw = {one for secret in secrets if len(one := secret.reveal().encode("utf-8", "replace")) >= MIN_SECRET}
         needles = {spelling for one in raw for spelling in _spellings(one)}
@@ -39,25 +47,39 @@ class Scrubber:
         self._marked = tuple(map(_Marked, marked))
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._telltales = tuple(one for one in signs if not any(other in one for other in signs - {one}))
-        self._telltale = re.compile(b"|".join(map(re.escape, self._telltales))) if needles else None
-        patterns = [*(one.pattern for one in self._marked), *map(re.escape, self._needles)]
-        self._pattern = re.compile(b"|".join(patterns)) if needles else None
+
+    def joined(self, secrets: Iterable[Secret]) -> "Scrubber":
+        """Return a scrubber for these as well. It is for one answer: nothing is compiled before one is in sight."""
+        both = Scrubber(())
+        both._look_for(secrets)
+        both._marked += self._marked
+        both._needles = tuple(sorted((*both._needles, *self._needles), key=len, reverse=True))
+        both._telltales += self._telltales
+        return both
+
+    @property
+    def _found_by(self) -> re.Pattern[bytes]:
+        """The pattern of all spellings. Only asked where there are some."""
+        if self._pattern is None:
+            patterns = [*(one.pattern for one in self._marked), *map(re.escape, self._needles)]
+            self._pattern = re.compile(b"|".join(patterns))
+        return self._pattern
 
     def found_in(self, data: bytes) -> bool:
         """Whether any spelling of a secret stands in `data`. The cheap question, asked of every answer's head."""
-        if len(data) <= _HEAD:
-            return self._telltale is not None and self._telltale.search(data) is not None
+        if len(data) <= _HEAD and self._telltale is not None:
+            return self._telltale.search(data) is not None
         return any(one in data for one in self._telltales)
 
     def text(self, data: bytes) -> bytes:
         """Return `data` with every secret replaced by as many `*`."""
-        if self._pattern is None or not self.found_in(data):
+        if not self._telltales or not self.found_in(data):
             return data
-        return self._pattern.sub(lambda match: b"*" * len(match[0]), data)
+        return self._found_by.sub(lambda match: b"*" * len(match[0]), data)
 
     def masked(self, data: bytes, mask: bytes) -> bytes:
         """Return `data` with `mask` in the place of every secret, so that not even its length is told."""
-        return data if self._pattern is None else self._pattern.sub(lambda _: mask, data)
+        return self._found_by.sub(lambda _: mask, data) if self._telltales else data
 
     def stream(self) -> "ScrubbedStream":
         """Return a scrubber for one body that arrives in pieces."""
@@ -65,9 +87,9 @@ class Scrubber:
 
     def found_before(self, data: bytes, end: int) -> Iterator[re.Match[bytes]]:
         """Yield each spelling in `data` that begins before `end`."""
-        if self._pattern is None or not self.found_in(data):
+        if not self._telltales or not self.found_in(data):
             return
-        for found in self._pattern.finditer(data):
+        for found in self._found_by.finditer(data):
             if found.start() >= end:
                 return
             yield found

@@ -65,28 +65,49 @@ class TokenRefused:
 
 
 def read_token(
-    answer: Answer, endpoint: Endpoint, *, now: float, secrets: Iterable[Secret] = ()
+    answer: Answer, endpoint: Endpoint, *, now: float, secrets: Iterable[Secret] = (), standing: Secret | None = None
 ) -> TokenAnswer | TokenRefused:
-    """Read a token endpoint's answer. `now` is when the request was sent; `secrets` what was in it."""
+    """Read a token endpoint's answer. `now` is when the request was sent; `secrets` what was in it.
+
+    `standing` is the token that lasts longer where a good answer has none.
+    """
+    data = read_object(answer, endpoint, now=now, secrets=secrets, may_be_empty=standing is not None)
+    return data if isinstance(data, TokenRefused) else read_parameters(data, endpoint, now=now, standing=standing)
+
+
+def read_object(
+    answer: Answer,
+    endpoint: Endpoint,
+    *,
+    now: float,
+    secrets: Iterable[Secret] = (),
+    may_be_empty: bool = False,
+) -> Mapping[str, Any] | TokenRefused:
+    """Read an answer's parameters, or what it says instead. Arguments as for `read_token`."""
     secrets = tuple(secrets)
     if answer.status in _REDIRECT:
         return TokenRefused(
-            error="redirect",
-            detail=f"The token endpoint answered {answer.status}, a redirect, which is never followed.",
+            error="redirect", detail=f"The provider answered {answer.status}, a redirect, which is never followed."
         )
     data = _parse(answer)
+    if data is None and may_be_empty and answer.status in _OK and not answer.body.strip():
+        data = {}
     if data is None:
         return _unreadable(answer, now)
     error = _error_code(data)
     failed = answer.status not in _OK or error is not None
     if failed or (endpoint.success_when and not dig(data, endpoint.success_when)):
         return _refusal(answer, endpoint, data, error=error, secrets=secrets, now=now)
-    return read_parameters(data, endpoint, now=now)
+    return data
 
 
-def read_parameters(data: Mapping[str, Any], endpoint: Endpoint, *, now: float) -> TokenAnswer | TokenRefused:
+def read_parameters(
+    data: Mapping[str, Any], endpoint: Endpoint, *, now: float, standing: Secret | None = None
+) -> TokenAnswer | TokenRefused:
     """Read tokens from parameters that are no error: a parsed answer, or an implicit grant's fragment (§4.2.2)."""
     values = {name: dig(data, endpoint.response.get(name, name)) for name in _names(endpoint)}
+    if values["access_token"] is None and standing is not None:
+        values["access_token"] = standing.reveal()
     access_token = values.get("access_token")
     if not isinstance(access_token, str) or not access_token:
         where = endpoint.response.get("access_token", "access_token")
@@ -107,7 +128,22 @@ def read_parameters(data: Mapping[str, Any], endpoint: Endpoint, *, now: float) 
             access_token=access_token,
             now=now,
             default_ttl=endpoint.default_ttl,
+            written=endpoint.expires,
         ),
+    )
+
+
+def laid_over(first: TokenAnswer, second: TokenAnswer) -> TokenAnswer:
+    """Return what two answers say together, where the second is what the first was exchanged for.
+
+    A first token's end says nothing of the second's.
+    """
+    raw = {name: value for name, value in first.raw.items() if name != "expires_in"}
+    return TokenAnswer(
+        raw={**raw, **second.raw},
+        access_token=second.access_token,
+        refresh_token=second.refresh_token or first.refresh_token,
+        expires_at=second.expires_at,
     )
 
 

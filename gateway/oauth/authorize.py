@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
 from gateway.http.target import TargetInvalid, parse_target
+from gateway.oauth.endpoint import ParamValue, as_named, with_query
 from gateway.oauth.grants import join_scopes
 from gateway.oauth.redact import redact
 from gateway.secret import Secret
@@ -19,7 +20,10 @@ NO_CODE = "no_code"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationEndpoint:
-    """Where a person signs in, with every template of the policy already rendered."""
+    """Where a person signs in, with every template of the policy already rendered.
+
+    `names` maps a standard parameter to what this provider calls it; `fragment` is a route of the provider's page.
+    """
 
     url: str
     response_type: Literal["code", "token"] = "code"
@@ -27,6 +31,8 @@ class AuthorizationEndpoint:
     scope_separator: str = " "
     pkce: Pkce = "S256"
     params: Mapping[str, str | Literal[False]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    fragment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +63,10 @@ def authorization_url(
 ) -> str:
     """Return the URL to send the person to (RFC 6749 §4.1.1, §4.2.1; RFC 7636 §4.3).
 
-    The policy's `params` win; one of `False` takes a standard parameter out. A query in the URL is kept (§3.1).
+    The policy's `params` win; one of `False` takes a standard parameter out. A query in the URL is kept (§3.1). With a
+    `fragment`, the parameters stand behind that.
     """
-    params: dict[str, str | Literal[False] | None] = {
+    params: dict[str, ParamValue | None] = {
         "response_type": endpoint.response_type,
         "client_id": client_id,
         "redirect_uri": redirect_uri,
@@ -69,12 +76,28 @@ def authorization_url(
     if endpoint.pkce != "off" and endpoint.response_type == "code":
         params["code_challenge"] = code_challenge(verifier, endpoint.pkce)
         params["code_challenge_method"] = endpoint.pkce
+    standard = {name: value for name, value in params.items() if value is not None}
     # `state` is what stops a forged callback: no policy can take it out or fix its value.
-    params.update({name: value for name, value in endpoint.params.items() if name != "state"})
-    added = urlencode([(name, value) for name, value in params.items() if value])
-    parts = urlsplit(endpoint.url)
-    query = f"{parts.query}&{added}" if parts.query else added
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
+    ours = {"state", endpoint.names.get("state", "state")}
+    own = {name: value for name, value in endpoint.params.items() if name not in ours}
+    sent = as_named(standard, endpoint.names, own)
+    added = urlencode([(name, value) for name, value in sent.items() if value])
+    if endpoint.fragment is not None:
+        return f"{endpoint.url}#{endpoint.fragment}?{added}"
+    return with_query(endpoint.url, added)
+
+
+def as_standard(pairs: Iterable[tuple[str, str]], response: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield a callback's parameters by their standard names; `response` maps these to the provider's own.
+
+    What comes by a standard name that the provider calls otherwise is something else, and left out.
+    """
+    standard = {own: name for name, own in response.items()}
+    for name, value in pairs:
+        if name in standard:
+            yield standard[name], value
+        elif name not in response:
+            yield name, value
 
 
 def read_callback(params: Mapping[str, str], *, issuer: str | None = None) -> CodeReceived | CallbackRefused:

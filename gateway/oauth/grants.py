@@ -6,6 +6,8 @@ from gateway.oauth.endpoint import ClientCredentials, Endpoint, ParamValue, buil
 from gateway.oauth.message import OutgoingRequest
 from gateway.secret import Secret
 
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"  # RFC 7523 §2.1
+
 
 def code_request(
     endpoint: Endpoint, client: ClientCredentials, *, code: Secret, redirect_uri: str, verifier: Secret | None
@@ -40,9 +42,24 @@ def client_credentials_request(
     return build_request(endpoint, {"grant_type": "client_credentials", "scope": scope}, client)
 
 
-def refresh_request(endpoint: Endpoint, client: ClientCredentials | None, *, refresh_token: Secret) -> OutgoingRequest:
-    """Ask for a new access token (RFC 6749 §6)."""
-    return build_request(endpoint, {"grant_type": "refresh_token", "refresh_token": refresh_token}, client)
+def jwt_bearer_request(
+    endpoint: Endpoint, client: ClientCredentials | None, *, assertion: Secret, scope: str | None = None
+) -> OutgoingRequest:
+    """Ask with a statement that the client has signed (RFC 7523 §2.1)."""
+    standard: dict[str, ParamValue | None] = {"grant_type": JWT_BEARER, "assertion": assertion, "scope": scope}
+    return build_request(endpoint, standard, client)
+
+
+def own_request(endpoint: Endpoint) -> OutgoingRequest:
+    """Ask in a way that no standard has: with what the policy says, and nothing else."""
+    return build_request(endpoint, {}, None)
+
+
+def refresh_request(
+    endpoint: Endpoint, client: ClientCredentials | None, *, token: Secret, kind: str = "refresh_token"
+) -> OutgoingRequest:
+    """Ask for a new access token (RFC 6749 §6). `kind` is what it is asked with; some take the access token."""
+    return build_request(endpoint, {"grant_type": "refresh_token", kind: token}, client)
 
 
 def revocation_request(

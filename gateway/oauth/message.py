@@ -11,7 +11,7 @@ class OutgoingRequest:
     """One HTTP request of the gateway's own, to a token, test or revocation endpoint.
 
     `headers` keep their order; `secrets` are the values inside that must not be seen, so that whoever shows the answer
-    can take them out again.
+    can take them out again. `certificate` is what the client shows in TLS: PEM, with its key (RFC 8705).
     """
 
     method: str
@@ -19,6 +19,7 @@ class OutgoingRequest:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
+    certificate: Secret | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         names = ", ".join(name for name, _ in self.headers)

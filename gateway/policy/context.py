@@ -7,7 +7,7 @@ from typing import Any
 from gateway.policy.template import MissingValue, Path, read_path
 from gateway.secret import Secret
 
-ROOTS = ("fields", "token", "test", "connection", "authData")
+ROOTS = ("fields", "token", "callback", "lookup", "test", "connection", "app", "assertion", "request", "authData")
 ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
 SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
 
@@ -17,17 +17,35 @@ def is_secret_path(path: Path) -> bool:
     return bool(path) and path[-1] in SECRET_TOKENS
 
 
+def field_of(path: Path) -> str | None:
+    """Return the field that a path may name: `x`, `fields.x` or `authData.x`. None: it leads elsewhere."""
+    match path:
+        case (name,) | ("fields" | "authData", name):
+            return name
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """The values of one connection at one time. `used` collects each secret that was revealed on the way."""
+    """The values of one connection at one time. `used` collects each secret that was revealed on the way.
+
+    `app` is the client's own: its `client_id`, and its `client_secret` only where a template may name it. `assertion`
+    is the signed statement of [auth.assertion], `request` what is known of, or made for, the request at hand.
+    `callback` and `lookup` are there only while connecting: a field that has its value `from` them keeps it.
+    """
 
     fields: Mapping[str, str | Secret] = field(default_factory=dict)
     token: Mapping[str, Any] = field(default_factory=dict)
     test: Any = None
+    lookup: Any = None
+    callback: Mapping[str, str] = field(default_factory=dict)
     connection_id: str = ""
+    app: Mapping[str, str | Secret] = field(default_factory=dict)
+    assertion: Secret | None = None
+    request: Mapping[str, str] = field(default_factory=dict)
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
-    def value(self, path: Path) -> Any:  # noqa: PLR0911  a table of where to look
+    def value(self, path: Path) -> Any:  # noqa: PLR0911, C901  a table of where to look
         """Return what the path leads to, or None. A `Secret` stays one."""
         match path:
             case ("fields", *rest):
@@ -36,8 +54,18 @@ class Context:
                 return self._token(tuple(rest))
             case ("test", *rest):
                 return read_path(self.test, tuple(rest))
+            case ("lookup", *rest):
+                return read_path(self.lookup, tuple(rest))
+            case ("callback", *rest):
+                return read_path(self.callback, tuple(rest))
             case ("connection", *rest):
                 return self.connection_id if rest == ["id"] else None
+            case ("app", *rest):
+                return read_path(self.app, tuple(rest))
+            case ("assertion",):
+                return self.assertion
+            case ("request", *rest):
+                return read_path(self.request, tuple(rest))
             case ("authData", name, *rest) if name == ALIAS:
                 return read_path(self.test, tuple(rest))
             case ("authData", *rest):

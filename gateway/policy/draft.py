@@ -6,7 +6,19 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.policy.model import Allow, Auth, ConnectionRules, Example, Field, Inject, Limits, Retry, TestCall
+from gateway.policy.model import (
+    Allow,
+    Auth,
+    ConnectionRules,
+    Example,
+    Field,
+    Inject,
+    Limits,
+    Lookup,
+    Retry,
+    Sign,
+    TestCall,
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,10 +34,14 @@ class Draft:
     allow: Allow | None
     fields: tuple[tuple[int, Field], ...]
     auth: Auth | None
+    lookup: Lookup | None
+    has_lookup: bool
     test: TestCall | None
     has_test: bool
     connection: ConnectionRules | None
     inject: Inject | None
+    sign: Sign | None
+    has_sign: bool
     limits: Limits | None
     retry: Retry | None
     examples: tuple[tuple[int, Example], ...]
@@ -42,10 +58,14 @@ class Draft:
             allow=_section(Allow, data.get("allow")),
             fields=_numbered(Field, fields),
             auth=_section(Auth, data.get("auth")),
+            lookup=_section(Lookup, data.get("lookup")),
+            has_lookup="lookup" in data,
             test=_section(TestCall, data.get("test")),
             has_test="test" in data,
             connection=_section(ConnectionRules, data.get("connection", {})),
             inject=_section(Inject, data.get("inject", {})),
+            sign=_section(Sign, data.get("sign")),
+            has_sign="sign" in data,
             limits=_section(Limits, data.get("limits")),
             retry=_section(Retry, data.get("retry")),
             examples=_numbered(Example, data.get("examples")),

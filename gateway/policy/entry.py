@@ -5,6 +5,7 @@
     https://api.example.com/v1/     this origin, this path and what is below it, on a segment boundary
     https://*.example.com/v1        both
     http://…, a port, an address    only where written out
+    https://{{ host }}/, {{ url }}/ a server that the person names: its origin, and this path
 
 In `deny`, an entry without a scheme covers http and https, on every port unless one is written.
 """
@@ -12,13 +13,14 @@ In `deny`, an entry without a scheme covers http and https, on every port unless
 import re
 from dataclasses import dataclass
 
-from gateway.http.target import DEFAULT_PORTS
+from gateway.http.target import DEFAULT_PORTS, Target, parse_target
 from gateway.policy.context import Context
 from gateway.policy.template import TemplateInvalid
-from gateway.policy.url import UrlInvalid, UrlTemplate
+from gateway.policy.url import Spot, UrlInvalid, UrlTemplate
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WILDCARD = "*."
+_VALUE = "{{"
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
 
 
@@ -72,16 +74,19 @@ class EntryTemplate:
         wildcard = rest.startswith(_WILDCARD)
         rest = rest.removeprefix(_WILDCARD)
         _check_form(text, rest, bare=not scheme, deny=deny)
+        whole = scheme is not None or text.startswith(_VALUE)
         try:
-            url = UrlTemplate.parse((scheme[0] if scheme else "https://") + rest)
+            url = UrlTemplate.parse(text if text.startswith(_VALUE) else (scheme[0] if scheme else "https://") + rest)
         except (UrlInvalid, TemplateInvalid) as error:
             raise EntryInvalid(str(error)) from None
-        entry = cls(text, url, bool(scheme), _port_written(rest), wildcard, deny)
+        entry = cls(text, url, whole, _port_written(rest), wildcard, deny)
         entry._check()
         return entry
 
     def _check(self) -> None:
         sample = self.url.sample
+        if self.wildcard and not {Spot.HOST, Spot.URL}.isdisjoint(self.url.spots.values()):
+            raise EntryInvalid("has * before a value that is a whole host; it may be an address, or have a port")
         if sample.query is not None:
             raise EntryInvalid("has a query; an entry ends with its path and covers every query")
         if self.wildcard and _ADDRESS.fullmatch(sample.host):
@@ -94,26 +99,29 @@ class EntryTemplate:
 
     def render(self, context: Context) -> Entry:
         """Fill in the fields. Raises `MissingValue`, `UrlInvalid`."""
-        return self._entry(self.url.render(context))
+        return self._entry(parse_target(self.url.render(context)))
 
     def shape(self) -> Entry:
         """Return what the entry covers with a stand-in for each field (`url.stand_ins`)."""
-        return self._entry(self.url.sample.url)
+        return self._entry(self.url.sample)
 
-    def _entry(self, url: str) -> Entry:
-        target = UrlTemplate.parse(url).sample
+    def _entry(self, target: Target) -> Entry:
         both = self.deny and not self.scheme_written
         stars = _WILDCARD if self.wildcard else ""
         bare = not self.scheme_written
+        port_written = self.port_written or (
+            not {Spot.HOST, Spot.URL}.isdisjoint(self.url.spots.values())
+            and target.port != DEFAULT_PORTS[target.scheme]
+        )
         return Entry(
             written=self.written,
             shown=f"{stars}{target.authority}"
             if bare and not self.deny
-            else f"{target.scheme}://{stars}{url.split('://', 1)[1]}",
+            else f"{target.scheme}://{stars}{target.authority}{target.path_and_query}",
             schemes=tuple(DEFAULT_PORTS) if both else (target.scheme,),
             host=target.host,
             port=None if both and not self.port_written else target.port,
-            port_written=self.port_written,
+            port_written=port_written,
             itself=not self.wildcard,
             below=self.wildcard or (bare and not _ADDRESS.fullmatch(target.host)),
             path=target.path.rstrip("/"),
@@ -125,9 +133,9 @@ def _check_form(text: str, rest: str, *, bare: bool, deny: bool) -> None:
         raise EntryInvalid("is empty; write a host such as example.com, or a URL")
     if text != text.strip():
         raise EntryInvalid("has spaces around it")
-    if text.startswith(("/", "{")) and bare:
+    if text.startswith("/"):
         raise EntryInvalid("has no host; write a host such as example.com, or a whole URL")
-    if bare and "/" in rest and not deny:
+    if bare and "/" in rest and not deny and not text.startswith(_VALUE):
         raise EntryInvalid(f"has a path but no scheme; write https://{text}")
     authority, _, path = rest.partition("/")
     if "*" in path:

@@ -1,96 +1,89 @@
-"""Injection: what a policy adds to a request, rendered once for each version of a connection's token."""
+"""Injection: what a policy adds to a request, rendered once for each version of a connection's token.
+
+What belongs to one request (`request`, `signature`) is bound here, and made by `anew`. A value that needs a field which
+may stay empty is left out without it; its name is the policy's all the same.
+"""
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from gateway.http.fields import folded_name
-from gateway.policy.context import Context
-from gateway.policy.merge import BodyInvalid, form_suffix, json_suffix, merge_body, merge_query, parameter_name
+from gateway.policy.anew import Anew
+from gateway.policy.context import Context, field_of, is_secret_path
+from gateway.policy.header import InjectionInvalid, encoded, forbidden_header, header
+from gateway.policy.injection import Injection
+from gateway.policy.merge import BodyInvalid, merge_body, merge_query
 from gateway.policy.model import Grant, Policy, Script
 from gateway.policy.script import ScriptInvalid
-from gateway.policy.template import MissingValue
-from gateway.policy.value import render_json, render_text
+from gateway.policy.sign import signer, written
+from gateway.policy.template import MissingValue, Path
+from gateway.policy.value import bind, is_anew, is_left_out, paths, render_json, render_text
 from gateway.secret import Secret
 
 __all__ = ["BodyInvalid", "Injection", "InjectionInvalid", "forbidden_header", "merge_body", "merge_query", "render"]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_FRAMING = frozenset({"content-length", "transfer-encoding", "trailer", "expect", "content-encoding", "content-type"})
-_HOP_BY_HOP = frozenset({"connection", "keep-alive", "te", "upgrade", "http2-settings"})  # RFC 9110 §7.6.1
-_ROUTING = frozenset({"host", "via", "forwarded", "x-connection-id"})  # who is asked, and who asks: the gateway's own
 _BASIC = "Basic {{ (fields.username ~ ':' ~ fields.password) | b64encode }}"  # RFC 7617 §2
-
-
-class InjectionInvalid(ValueError):
-    """A value can't be sent. The message names its key path and never holds a value."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Injection:
-    """What is added to every request.
-
-    `headers` are in the policy's order and spelling, `header_names` folded (`folded_name`). `query` is
-    percent-encoded and ready to send, `query_names` decoded. `secrets` is every secret that went in, and each
-    rendered value that holds one. The rest is derived: names as `merge` compares them, and the bytes that it appends.
-    """
-
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    header_names: frozenset[bytes] = frozenset()
-    query: tuple[tuple[bytes, bytes], ...] = ()
-    query_names: frozenset[bytes] = frozenset()
-    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    secrets: tuple[Secret, ...] = ()
-    header_lines: bytes = field(init=False, repr=False)
-    query_keys: frozenset[str] = field(init=False)
-    body_keys: frozenset[str] = field(init=False)
-    form_keys: frozenset[str] = field(init=False)
-    query_suffix: str = field(init=False, repr=False)
-    json_suffix: bytes = field(init=False, repr=False)
-    form_suffix: bytes = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        derived = {
-            "header_lines": b"".join(b"%b: %b\r\n" % header for header in self.headers),
-            "query_keys": frozenset(parameter_name(name.decode()) for name, _ in self.query),
-            "body_keys": frozenset(name.casefold() for name in self.body),
-            "form_keys": frozenset(parameter_name(quote(name, safe="")) for name in self.body),
-            "query_suffix": b"&".join(name + b"=" + value for name, value in self.query).decode(),
-            "json_suffix": json_suffix(self.body),
-            "form_suffix": form_suffix(self.body),
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
-
-    def __repr__(self) -> str:
-        names = f"headers={sorted(self.header_names)}, query={sorted(self.query_names)}, body={sorted(self.body)}"
-        return f"Injection({names})"
+_T = TypeVar("_T")
 
 
 def render(policy: Policy, context: Context) -> Injection:
     """Render what a policy injects. Raises `MissingValue`, `InjectionInvalid` (both `ValueError`, without a secret)."""
     used: list[Secret] = []
-    headers = tuple(
-        _header(name, _value(value, context, used, f"inject.headers.{name}"))
-        for name, value in header_values(policy).items()
-    )
-    query = tuple(
-        (_encoded(name), _encoded(_value(value, context, used, f"inject.query.{name}")))
-        for name, value in policy.inject.query.items()
-    )
-    body = {name: _json(value, context, used, f"inject.body.{name}") for name, value in policy.inject.body.items()}
-    return Injection(
-        headers=headers,
-        header_names=frozenset(folded_name(name) for name, _ in headers),
-        query=query,
-        query_names=frozenset(name.encode() for name in policy.inject.query),
-        body=body,
+    left_out: list[Path] = []
+    seen = len(context.used)
+    inject, headers = policy.inject, header_values(policy)
+
+    def each(at: str, values: Mapping[str, Any], make: Callable[[str, Any, str], _T]) -> list[_T]:
+        """Render those that are there and the same in every request."""
+        made: list[_T] = []
+        for name, value in values.items():
+            if is_anew(value):
+                continue
+            try:
+                made.append(make(name, value, f"inject.{at}.{name}"))
+            except MissingValue as error:
+                if not is_left_out(policy, error):
+                    raise
+                left_out.extend(_named(value, error))
+        return made
+
+    def field(name: str, value: str | Script, path: str) -> tuple[bytes, bytes]:
+        return header(name, _value(value, context, used, path), path)
+
+    def parameter(name: str, value: str | Script, path: str) -> tuple[bytes, bytes]:
+        return encoded(name), encoded(_value(value, context, used, path))
+
+    def member(name: str, value: Any, path: str) -> tuple[str, Any]:
+        return name, _json(value, context, used, path)
+
+    injection = Injection(
+        headers=tuple(each("headers", headers, field)),
+        header_names=frozenset(folded_name(name.encode()) for name in headers) | written(policy.sign),
+        defaults=tuple(each("defaults", inject.defaults, field)),
+        query=tuple(each("query", inject.query, parameter)),
+        query_names=frozenset(name.encode() for name in inject.query),
+        body=dict(each("body", inject.body, member)),
+        body_names=frozenset(inject.body),
+        anew=_anew(policy, context, used, left_out),
         secrets=tuple(dict.fromkeys(secret for secret in used if secret)),
     )
+    if left_out and not injection.secrets and policy.auth.grant is not Grant.NONE:
+        _refuse_bare(policy, left_out, read=context.used[seen:])
+    return injection
+
+
+def _named(value: Any, missing: MissingValue) -> list[Path]:
+    return [*paths(value), tuple(missing.path.split("."))]
+
+
+def _refuse_bare(policy: Policy, left_out: list[Path], *, read: list[Secret]) -> None:
+    """Raise `MissingValue` where no secret goes into a request, and what is left out of it names or has `read` one."""
+    secret = {field.name for field in policy.fields if field.secret}
+    credentials = [path for path in left_out if field_of(path) in secret or is_secret_path(path)]
+    if read or credentials:
+        name = ".".join((credentials or left_out)[-1])
+        raise MissingValue(name, "can't be left out with what needs it: nothing else would show who asks")
 
 
 def header_values(policy: Policy) -> Mapping[str, str | Script]:
@@ -101,18 +94,42 @@ def header_values(policy: Policy) -> Mapping[str, str | Script]:
     return headers
 
 
-def forbidden_header(name: str) -> str | None:
-    """Say why a header can't be injected, or None if it can."""
-    if not _TOKEN.fullmatch(name):
-        return "is no valid header name; letters, digits and hyphens"
-    lower = folded_name(name.encode()).decode()
-    if lower in _FRAMING:
-        return "describes the body, which is the caller's; leave it out"
-    if lower in _HOP_BY_HOP:
-        return "belongs to a single hop (RFC 9110 §7.6.1); leave it out"
-    if lower in _ROUTING or lower.startswith("proxy-"):
-        return "is the gateway's own; leave it out"
-    return None
+def _anew(policy: Policy, context: Context, used: list[Secret], left_out: list[Path]) -> Anew | None:
+    """Return what makes the rest for each request, None: there is no rest. Adds to `used` and `left_out`."""
+    seen = len(context.used)
+
+    def bound(at: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        for name, value in values.items():
+            if not is_anew(value):
+                continue
+            before = len(context.used)
+            try:
+                made[name] = bind(value, context)
+            except MissingValue as error:
+                if not is_left_out(policy, error):
+                    raise MissingValue(error.path, f"is missing or empty; inject.{at}.{name} needs it") from None
+                left_out.extend(_named(value, error))
+                del context.used[before:]
+            except ScriptInvalid as error:
+                raise InjectionInvalid(f"inject.{at}.{name}: {error}") from None
+        return made
+
+    inject = policy.inject
+    try:
+        anew = Anew(
+            headers=bound("headers", inject.headers),
+            defaults=bound("defaults", inject.defaults),
+            query=bound("query", inject.query),
+            body=bound("body", inject.body),
+            signer=None if policy.sign is None else signer(policy, policy.sign, context),
+        )
+    except ScriptInvalid as error:
+        raise InjectionInvalid(f"sign: {error}") from None
+    secrets = context.used[seen:]
+    used += secrets
+    used += [Secret(secret.reveal().lower()) for secret in secrets]  # as the filter may have it
+    return anew if anew.makes_something else None
 
 
 def _value(value: str | Script, context: Context, used: list[Secret], path: str) -> str:
@@ -164,21 +181,3 @@ def _texts(value: Any) -> list[str]:
         case list():
             return [text for item in value for text in _texts(item)]
     return []
-
-
-def _header(name: str, value: str) -> tuple[bytes, bytes]:
-    if why := forbidden_header(name):
-        raise InjectionInvalid(f"inject.headers.{name} {why}")
-    if _CONTROL.search(value):
-        raise InjectionInvalid(f"inject.headers.{name} has control characters in its value")
-    try:
-        return name.encode("ascii"), value.strip(" \t").encode()  # RFC 9110 §5.5: no blanks around a field value
-    except UnicodeEncodeError:
-        raise InjectionInvalid(f"inject.headers.{name} has a lone surrogate in its value") from None
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return quote(text, safe="-._~").encode("ascii")
-    except UnicodeEncodeError:
-        raise InjectionInvalid("inject.query has a lone surrogate in a value") from None

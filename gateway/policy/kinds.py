@@ -80,6 +80,12 @@ def _as_param(value: Any) -> Any:
     return str(value)
 
 
+def _as_token_param(value: Any) -> Any:
+    if (isinstance(value, dict) and set(value) != {"js"}) or isinstance(value, list):
+        return _as_body_value(value)
+    return _as_param(value)
+
+
 def _as_body_value(value: Any) -> Any:
     match value:
         case dict() if set(value) == {"js"} and isinstance(value["js"], str):
@@ -99,5 +105,7 @@ Value = Annotated[str | Script, BeforeValidator(_as_value)]
 """A template, or JavaScript."""
 Param = Annotated[str | Script | Literal[False], BeforeValidator(_as_param)]
 """A value, or False: the standard parameter of this name is left out."""
+TokenParam = Annotated[Any, BeforeValidator(_as_token_param)]
+"""A `Param`, or where the request is JSON a table or a list of them."""
 BodyValue = Annotated[Any, BeforeValidator(_as_body_value)]
 """JSON whose texts are templates and whose tables `{ js = "…" }` are `Script`s."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from gateway.duration import Duration, format_duration
+from gateway.http.fields import folded_name
+from gateway.http.pacing import ResetField, ResetForm
 from gateway.policy.kinds import StrictModel
 
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
@@ -60,15 +62,29 @@ def _not_empty(value: Any) -> Any:
     return value
 
 
+class Reset(StrictModel):
+    """The header of a 429 or 503 by which the service says how long to wait, and how that is written."""
+
+    header: str
+    format: ResetForm
+
+
 class Limits(StrictModel):
     """What goes out for each connection, and for all connections of the app together.
 
-    `wait`, seconds: how long a request may wait for its turn. An empty [limits] heeds what the service itself asks for.
+    `wait`, seconds: how long a request may wait for its turn. An empty [limits] heeds what the service itself asks for,
+    by the usual headers and by `reset`.
     """
 
     wait: Duration = 0.0
+    reset: Reset | None = None
     connection: Annotated[Quota, BeforeValidator(_not_empty)] = Quota()
     app: Annotated[Quota | None, BeforeValidator(_not_empty)] = None
+
+    @property
+    def reset_field(self) -> ResetField | None:
+        """The header of `reset` as it is looked for."""
+        return None if self.reset is None else ResetField(folded_name(self.reset.header.encode()), self.reset.format)
 
 
 class Retry(StrictModel):
@@ -97,6 +113,7 @@ def in_words(limits: Limits | None, retry: Retry | None) -> str | None:
     if limits is not None:
         parts += [f"{words} for the connection" for words in (limits.connection.words(),) if words]
         parts += [f"{words} for the app" for words in (limits.app.words() if limits.app else "",) if words]
+        parts += [f"heeds {limits.reset.header}"] if limits.reset else []
         parts.append(f"waits {format_duration(limits.wait)} at most" if limits.wait else "doesn't wait")
     if retry is not None:
         parts.append(f"tried {retry.attempts} times where the service is unwell")

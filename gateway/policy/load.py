@@ -7,7 +7,20 @@ from dataclasses import dataclass
 
 from gateway.nesting import is_deeper
 from gateway.policy import structure
-from gateway.policy.checks import allow, auth, examples, fields, inject, limits, templates
+from gateway.policy.checks import (
+    allow,
+    assertion,
+    auth,
+    chosen,
+    endpoints,
+    examples,
+    fields,
+    found,
+    inject,
+    limits,
+    sign,
+    templates,
+)
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, Finding
 from gateway.policy.model import Policy
@@ -23,10 +36,15 @@ _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{
 _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 _CHECKS: tuple[Callable[[Draft], Iterable[Fault]], ...] = (
     fields.check,
+    found.check,
     allow.check,
     auth.check,
+    endpoints.check,
+    assertion.check,
+    chosen.check,
     templates.check,
     inject.check,
+    sign.check,
     limits.check,
     examples.check,
 )

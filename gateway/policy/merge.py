@@ -62,10 +62,13 @@ class _Injection(Protocol):
 
 def merge_query(injection: _Injection, query: str | None) -> str | None:
     """Return the query with the caller's copies of injected names removed and ours appended; all else as it was."""
-    if not injection.query_suffix:
+    if not injection.query_keys:
         return query
     kept = _without(query, injection.query_keys) if query else ""
-    return f"{kept}&{injection.query_suffix}" if kept else injection.query_suffix
+    ours = injection.query_suffix
+    if not kept and not ours:  # all that there was is left out, and we have nothing either
+        return None if query else query
+    return f"{kept}&{ours}" if kept and ours else kept or ours
 
 
 def merge_body(injection: _Injection, content_type: bytes | None, body: bytes) -> bytes | None:
@@ -74,7 +77,7 @@ def merge_body(injection: _Injection, content_type: bytes | None, body: bytes) -
     `content_type` is the one Content-Type field; `body` the whole content, not encoded. Untouched are an empty body,
     other content types, and JSON that is no object.
     """
-    if not injection.json_suffix or not body or content_type is None:
+    if not injection.body_keys or not body or content_type is None:
         return None
     kind, charset = _media_type(content_type)
     if kind == _FORM:
@@ -93,6 +96,16 @@ def mergeable(content_type: bytes | None) -> bool:
     except BodyInvalid:
         return True
     return kind == _FORM or _JSON.fullmatch(kind) is not None
+
+
+def is_form(content_type: bytes | None) -> bool:
+    """Whether a body of this type is a form."""
+    if content_type is None:
+        return False
+    try:
+        return _media_type(content_type)[0] == _FORM
+    except BodyInvalid:
+        return False
 
 
 def json_suffix(members: Mapping[str, Any]) -> bytes:
@@ -140,7 +153,7 @@ def _merge_form(injection: _Injection, charset: str | None, body: bytes) -> byte
     if b"\0" in body or body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise BodyInvalid("the form has NUL bytes or a byte order mark; send plain utf-8")
     kept = _without(body.decode("latin-1").rstrip("\r\n"), injection.form_keys).encode("latin-1")
-    return kept + b"&" + injection.form_suffix if kept else injection.form_suffix
+    return kept + b"&" + injection.form_suffix if kept and injection.form_suffix else kept or injection.form_suffix
 
 
 def _without(text: str, names: frozenset[str]) -> str:
@@ -165,7 +178,7 @@ def _merge_json(injection: _Injection, charset: str | None, body: bytes) -> byte
     if ours:
         body = _without_members(body.decode(), ours).encode()
     head = body.rstrip(_BLANKS)[:-1]
-    separator = b"," if len(value) > len(ours) else b""
+    separator = b"," if len(value) > len(ours) and injection.json_suffix else b""
     return head + separator + injection.json_suffix + body[len(head) :]
 
 

@@ -1,4 +1,6 @@
-"""JavaScript values, run in QuickJS: 8 MiB, 50 ms, no I/O; `context.authData` and `context.fields` are the input.
+"""JavaScript values, run in QuickJS: 8 MiB, 50 ms, no I/O.
+
+The input is `context.authData` and `context.fields`, and each answer by itself: `context.test`, `.lookup`, `.callback`.
 
 The input is watched while the script runs: what it reads tells which secrets went into its result, and a result with
 "undefined" in it, after something missing was read, is a missing value and not the text "undefined".
@@ -96,7 +98,10 @@ def _why(message: str) -> str:
 
 def _input(context: Context) -> dict[str, Any]:
     fields, token = _revealed(context.fields), _revealed(context.token)
-    return {"authData": {**fields, **token, ALIAS: _revealed(context.test)}, "fields": fields}
+    test = _revealed(context.test)
+    answers = {"test": test, "lookup": _revealed(context.lookup), "callback": dict(context.callback)}
+    own = {"app": _revealed(context.app), "assertion": _revealed(context.assertion), "request": dict(context.request)}
+    return {"authData": {**fields, **token, ALIAS: test}, "fields": fields, **answers, **own}
 
 
 def _revealed(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gateway.policy.finding import Fault, did_you_mean, key_path
@@ -75,7 +76,7 @@ def _message(detail: ErrorDetails, data: Mapping[str, Any]) -> str:
 def _unknown(loc: tuple[str | int, ...]) -> str:
     name = str(loc[-1])
     model = _model_at(loc[:-1])
-    known = list(model.model_fields) if model else []
+    known = list(_keys(model)) if model else []
     if near := did_you_mean(name, known):
         return f"is an unknown key; did you mean {near}?"
     here = tuple(step for step in loc[:-1] if isinstance(step, str))
@@ -87,9 +88,10 @@ def _unknown(loc: tuple[str | int, ...]) -> str:
 
 def _homes(model: type[BaseModel], name: str, way: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Yield where a key of this name is known."""
-    if name in model.model_fields:
+    keys = _keys(model)
+    if name in keys:
         yield way
-    for key, info in model.model_fields.items():
+    for key, info in keys.items():
         if inner := _inner(info.annotation):
             yield from _homes(inner, name, (*way, key))
 
@@ -98,9 +100,14 @@ def _model_at(loc: tuple[str | int, ...]) -> type[BaseModel] | None:
     model: type[BaseModel] | None = Policy
     for step in loc:
         if isinstance(step, str):
-            info = model.model_fields.get(step) if model else None
+            info = _keys(model).get(step) if model else None
             model = _inner(info.annotation) if info else None
     return model
+
+
+def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a table as the file has them."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:

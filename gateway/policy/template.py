@@ -72,6 +72,22 @@ class Expression:
             if self.default is None:
                 raise
             text = self.default
+        return self._filtered(text)
+
+    def bind(self, lookup: Lookup, later: frozenset[str]) -> "str | Expression":
+        """Return it with every value filled in whose path doesn't begin with one of `later`. Raises `MissingValue`."""
+        try:
+            operands = tuple(
+                item if isinstance(item, str) or item[0] in later else lookup.text(item) for item in self.operands
+            )
+        except MissingValue:
+            if self.default is None:
+                raise
+            return self._filtered(self.default)
+        bound = Expression(operands, self.default, self.filters)
+        return bound if bound.paths else bound.evaluate(lookup)
+
+    def _filtered(self, text: str) -> str:
         for name in self.filters:
             text = FILTERS[name](text)
         return text

@@ -6,7 +6,6 @@ context is cached, and minted in a thread because signing would hold up the loop
 
 import asyncio
 import datetime as dt
-import os
 import ssl
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.egress.certificate import load_chain
 from gateway.errors import Refusal, StartError
 from gateway.keyring import Keyring, KeyringError
 from gateway.store import Store
@@ -99,7 +99,10 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
-        _load_chain(context, certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem, key)
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        load_chain(context, pem + certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem)
         context.sni_callback = _only(host)
         return context
 
@@ -181,17 +184,6 @@ def _only(host: str) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], in
         return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
     return check
-
-
-def _load_chain(context: ssl.SSLContext, chain: bytes, key: ec.EllipticCurvePrivateKey) -> None:
-    """Hand the leaf's key to OpenSSL, which only reads files, through memory: it never touches a disk."""
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    file = os.memfd_create("leaf", os.MFD_CLOEXEC)
-    try:
-        os.write(file, pem + chain)
-        context.load_cert_chain(f"/proc/self/fd/{file}")
-    finally:
-        os.close(file)
 
 
 def _moment(seconds: float) -> dt.datetime:

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 import structlog
 
 from gateway.errors import GatewayError, Refusal
-from gateway.http.pacing import pause_asked, retry_after
+from gateway.http.pacing import pause_asked, retry_after, retry_after_line
 from gateway.http.request import RequestHead, may_be_nominated
 from gateway.http.response import ResponseHead
 from gateway.http.scrub import Scrubber
+from gateway.http.target import Target
 from gateway.http.trace_context import read_traceparent
 from gateway.http.upgrade import takes_up
-from gateway.policy.inject import Injection
+from gateway.policy.anew import Made
+from gateway.policy.injection import Injection
 from gateway.policy.limits import Limits, Retry
 from gateway.policy.match import Denied
-from gateway.policy.merge import mergeable
+from gateway.policy.request import ENTROPY
 from gateway.proxy.access_log import Entry, shown_path
 from gateway.proxy.admission import ANONYMOUS, client_name, not_permitted
 from gateway.proxy.answers import CONTINUE
@@ -37,11 +39,19 @@ from gateway.proxy.content import Collector, Content
 from gateway.proxy.entrances import PAGE_HINT, PATH, Route, may_be_a_page
 from gateway.proxy.held import Held
 from gateway.proxy.limiter import Permit
-from gateway.proxy.outgoing import behind_base_url, body_too_large, outgoing_head, rewritten_body
+from gateway.proxy.outgoing import (
+    behind_base_url,
+    body_too_large,
+    made_anew,
+    must_be_gathered,
+    outgoing_head,
+    rewritten_body,
+)
 from gateway.proxy.permission import Permission, decide
 from gateway.proxy.relay import Relay, informational_bytes, rewrite_locations, scrubbed_head
 from gateway.proxy.services import Services
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
+from gateway.secret import Secret
 from gateway.store import Status
 from gateway.vault import Live
 
@@ -58,12 +68,12 @@ _Args = TypeVarTuple("_Args")
 _logger = structlog.get_logger("gateway.proxy")
 
 
-def _searched_for_all(live: Live, injection: Injection, sent: tuple[Injection, ...]) -> Live:
+def _searched_for_all(live: Live, injection: Injection, sent: tuple[tuple[Secret, ...], ...]) -> Live:
     """Return `live` for another try: the service has had the secrets of what was `sent`, too, and may echo those."""
-    earlier = [one for one in sent if one is not injection]
+    earlier = [one for one in sent if one is not injection.secrets]
     if not earlier:
         return live
-    secrets = [*injection.secrets, *(secret for one in earlier for secret in one.secrets)]
+    secrets = [*injection.secrets, *(secret for one in earlier for secret in one)]
     return replace(live, scrubber=Scrubber(tuple(secrets)))
 
 
@@ -90,7 +100,9 @@ class Exchange:
     _added = b""  # lines that go upstream, beside the policy's
     _permit: Permit | None = None  # to be under way, where the policy has limits
     _tries = 1
-    _sent: tuple[Injection, ...] = ()  # what earlier tries had in them
+    _sent: tuple[tuple[Secret, ...], ...] = ()  # the secrets that earlier tries had in them
+    _made: Made | None = None  # what was made for this try, where the policy has such values
+    _entropy = b""  # of which a part stays what it is for all tries
     _permission: Permission | None = None  # looked at once it is under way for longer than most
     _task: asyncio.Task[None] | None = None
 
@@ -211,14 +223,14 @@ class Exchange:
             self._refuse(Refusal(code="request_rejected", detail=detail))
         elif self._gathered is not None:
             self._rewrite(injection, self._gathered)  # anew: the token in it may have changed, and the policy
-        elif injection.body and self.content is not None:
-            self._collect(self.content)
+        elif (injection.body_keys or injection.anew is not None) and self.content is not None:
+            self._collect(self.content, injection)
         else:
             self._send()
 
-    def _collect(self, content: Content) -> None:
-        """Gather the content: body parameters go into it, so it must be here whole before any of it is sent."""
-        if not mergeable(self.head.content_type):
+    def _collect(self, content: Content, injection: Injection) -> None:
+        """Gather the content where parameters go into it, or it is signed: all is here before any of it is sent."""
+        if not must_be_gathered(self.head, injection):
             self._send()
             return
         limit = self._services.settings.limits.rewrite_bytes
@@ -247,6 +259,10 @@ class Exchange:
             self._decide(live)
 
     def _rewrite(self, injection: Injection, body: bytes) -> None:
+        if injection.anew is not None:
+            self._body = body  # at hand; parameters go into it when it is sent
+            self._send()
+            return
         rewritten = rewritten_body(self.head, injection, body)
         if isinstance(rewritten, Refusal):
             self._refuse(rewritten)
@@ -300,6 +316,9 @@ class Exchange:
             return
         if live.limits is not None and self._permit is None and not self._enter(live, live.limits):
             return
+        injection = live.injection
+        if injection is not None and injection.anew is not None and not self._make_anew(live, target, injection):
+            return
         pool = self._services.pool
         key = (live.connection_id, target.origin)
         idle = None if self._retried else pool.take(key)
@@ -308,8 +327,38 @@ class Exchange:
         else:
             self._later(self._dial, key)
 
+    def _make_anew(self, live: Live, target: Target, injection: Injection) -> bool:
+        """Make what is of this request alone, for each try anew. False: it can't be, which has been answered."""
+        services = self._services
+        if injection.anew is None:
+            return True
+        fresh = services.entropy(ENTROPY)
+        # What is random differs with each try, for a signature's sake; the UUID tells that it is the same request.
+        self._entropy = fresh[: ENTROPY // 2] + (self._entropy or fresh)[ENTROPY // 2 :]
+        made = made_anew(
+            self.head,
+            target,
+            live,
+            injection,
+            injection.anew,
+            drop=self._route.drop,
+            body=self._gathered,
+            now=services.clock(),
+            random=self._entropy,
+        )
+        if isinstance(made, Refusal):
+            self._refuse(made)
+            return False
+        self._made = made
+        if self._gathered is not None:
+            self._body = made.body if made.body is not None else b""
+        if made.secrets:
+            self._live = replace(live, scrubber=live.scrubber.joined(made.secrets))
+        return True
+
     async def _dial(self, key: PoolKey) -> None:
-        connection = await self._services.pool.connect(key)
+        certificate = self._live.certificate if self._live is not None else None
+        connection = await self._services.pool.connect(key, certificate)
         if self._ended:
             connection.close()
         else:
@@ -330,6 +379,7 @@ class Exchange:
             target,
             live,
             live.injection,
+            self._made,
             drop=self._route.drop,
             body=body,
             upgrade=upgrade,
@@ -526,13 +576,16 @@ class Exchange:
         if connection is not None:
             connection.close()
         self._received = 0
-        if live.injection is not None and live.injection not in self._sent:
-            self._sent += (live.injection,)
+        if live.injection is not None and live.injection.secrets not in self._sent:
+            self._sent += (live.injection.secrets,)
+        made, self._made = self._made, None
+        if made is not None and made.secrets:
+            self._sent += (made.secrets,)
 
     def _heed(self, head: ResponseHead, live: Live, limits: Limits) -> None:
         """Leave the service alone for as long as it asks for."""
         services = self._services
-        seconds = pause_asked(head, services.clock())
+        seconds = pause_asked(head, services.clock(), limits.reset_field)
         if seconds is not None:
             services.limiter.pause(limits, live.connection_id, live.app, seconds)
 
@@ -541,7 +594,8 @@ class Exchange:
         if head.status not in retry.statuses:
             return False
         now = self._services.clock()
-        asked = pause_asked(head, now) or retry_after(head, now) or 0.0
+        reset = live.limits.reset_field if live.limits is not None else None
+        asked = pause_asked(head, now, reset) or retry_after(head, now) or 0.0
         if not self._try_later(live, retry, asked, None):
             return False
         self._held = Held(head)
@@ -639,7 +693,10 @@ class Exchange:
             rewrite_locations(response, target, live)
         self._status = response.status
         close = not self.whole or self._upgrading or not self._caller.keeps_alive(self.head)
-        self._relay = Relay(response, self.head, live, via=self._services.via, close=close)
+        via = self._services.via
+        if live.limits is not None and live.limits.reset_field is not None:
+            via += retry_after_line(response, self._services.clock(), live.limits.reset_field)
+        self._relay = Relay(response, self.head, live, via=via, close=close)
 
     def _may_retry(self) -> bool:
         """http-rules.md 11: once, when the method is idempotent or nothing was answered, and the content is at hand."""

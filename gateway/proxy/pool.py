@@ -13,6 +13,7 @@ from gateway.http.target import Origin
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.tls import TlsLayer
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
+from gateway.secret import Secret
 
 _MAX_IDLE_PER_ORIGIN = 1024  # for one connection id: as many as answer at a time on a busy server, for a minute
 
@@ -53,13 +54,17 @@ class Pool:
                 return connection
         return None
 
-    async def connect(self, key: PoolKey) -> UpstreamConnection:
-        """Return a new connection. Raises `UpstreamError` (dns, connect, tls, timeout, address_not_allowed)."""
+    async def connect(self, key: PoolKey, certificate: Secret | None = None) -> UpstreamConnection:
+        """Return a new connection, which shows the certificate in TLS if there is one.
+
+        Raises `UpstreamError` (dns, connect, tls, timeout, address_not_allowed).
+        """
         _, origin = key
+        context = self._egress.context_for(certificate)
         sock = await self._egress.dial(origin.host, origin.port)
         connection = UpstreamConnection(key, self, self._outbox, max_head=self._max_head)
         if origin.scheme == "https":
-            await self._secure(origin, connection, sock)
+            await self._secure(origin, connection, sock, context)
         else:
             await self._open(origin, lambda: connection, sock)
         if connection.wire is None or connection.wire.is_closing():
@@ -118,7 +123,9 @@ class Pool:
         if idle is not None:
             idle.popleft().close()
 
-    async def _secure(self, origin: Origin, connection: UpstreamConnection, sock: socket.socket) -> None:
+    async def _secure(
+        self, origin: Origin, connection: UpstreamConnection, sock: socket.socket, context: ssl.SSLContext
+    ) -> None:
         loop = asyncio.get_running_loop()
         established: asyncio.Future[None] = loop.create_future()
 
@@ -127,7 +134,7 @@ class Pool:
                 established.set_exception(_tls_error(origin, error))
 
         first = _Establishing(connection, established)
-        layer = TlsLayer(self._egress.tls_context, first, server_hostname=origin.host, on_failure=failed)
+        layer = TlsLayer(context, first, server_hostname=origin.host, on_failure=failed)
         await self._open(origin, lambda: layer, sock)
         try:
             await asyncio.wait_for(established, self._tls_timeout)

@@ -172,6 +172,7 @@ class ProxyServer:
         limiter: Limiter,
         tracer: Tracer | None = None,
         chance: Callable[[], float] = random,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._settings = settings
         loop = asyncio.get_running_loop()
@@ -208,6 +209,7 @@ class ProxyServer:
                 tracer=tracer,
                 limiter=limiter,
                 chance=chance,
+                entropy=entropy,
             ),
             outbox,
         )

@@ -20,10 +20,10 @@ from gateway.vault import Vault
 class Services:
     """Collaborators and limits.
 
-    `limiter` lets requests through where their policy has limits; `chance` (0 to 1) spreads tries that are made again.
-    `via_name` is this gateway in `Via`. `clock` gives epoch seconds, `time` monotonic ones. `background` runs what
-    nobody waits for. `guesses` are wrong client tokens by address; `strangers` what the log has had of callers that
-    nobody knows. `tracer` is None where nobody follows traces.
+    `limiter` lets requests through where their policy has limits; `chance` (0 to 1) spreads tries that are made again;
+    `entropy(n)` gives random bytes. `via_name` is this gateway in `Via`. `clock` gives epoch seconds, `time` monotonic
+    ones. `background` runs what nobody waits for. `guesses` are wrong client tokens by address; `strangers` what the
+    log has had of callers that nobody knows. `tracer` is None where nobody follows traces.
     """
 
     vault: Vault
@@ -44,3 +44,4 @@ class Services:
     tracer: Tracer | None
     limiter: Limiter
     chance: Callable[[], float]
+    entropy: Callable[[int], bytes]

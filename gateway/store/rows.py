@@ -87,7 +87,9 @@ class LinkRow:
 class LoginStateRow:
     """A person who is at a provider's login page. What it began with is sealed for (login_states, sealed, hash in hex).
 
-    `state_hash` is the SHA-256 of the `state` parameter, `session_hash` that of the browser session's id.
+    `state_hash` is the SHA-256 of the `state` parameter, `session_hash` that of the browser session's id. Of a device
+    code, whose `state_hash` is that of link and session, `poll_at` is when the provider may be asked again, and
+    `poll_interval` how many seconds that is apart.
     """
 
     state_hash: bytes = field(repr=False)
@@ -96,6 +98,8 @@ class LoginStateRow:
     sealed: bytes = field(repr=False)
     created_at: float
     expires_at: float
+    poll_at: float | None = None
+    poll_interval: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

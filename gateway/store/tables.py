@@ -147,6 +147,8 @@ login_states = Table(
     Column("sealed", Sealed, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
+    Column("poll_at", Double),
+    Column("poll_interval", Double),
     Index("ix_login_states_expires_at", "expires_at"),
 )
 

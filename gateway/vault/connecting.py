@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal
 from gateway.oauth.answer import TokenAnswer, TokenRefused
 from gateway.policy.context import Context
 from gateway.policy.fields import validate_fields
+from gateway.policy.found import FoundInvalid, Stage, found_at
 from gateway.policy.inject import render
 from gateway.policy.model import Grant, Policy
 from gateway.policy.template import MissingValue
@@ -24,12 +26,21 @@ from gateway.vault.commit import sealed_anew
 from gateway.vault.credentials import Credentials, Safe
 from gateway.vault.label import label_of, unique_id_of
 from gateway.vault.naming import called
-from gateway.vault.probe import run_test
-from gateway.vault.provider import Provider, WayOut
+from gateway.vault.probe import Calls
+from gateway.vault.provider import Provider
 from gateway.vault.timing import renew_at
 
 CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)  # a Basic user name, a path segment
-DIRECT = (Grant.CLIENT_CREDENTIALS, Grant.PASSWORD, Grant.API_KEY, Grant.BASIC, Grant.NONE)
+DIRECT = (
+    Grant.CLIENT_CREDENTIALS,
+    Grant.PASSWORD,
+    Grant.JWT_BEARER,
+    Grant.JWT,
+    Grant.CUSTOM,
+    Grant.API_KEY,
+    Grant.BASIC,
+    Grant.NONE,
+)
 _FILLED_IN = "Check what was filled in."
 _SET_UP = "Whoever set the app up should compare its test API with the service's documentation."
 TRIES = 3  # of the write, where two people connect the same account at once
@@ -58,6 +69,37 @@ class _Draft:
     policy: Policy
 
 
+class _Whole:
+    """What a connection is made of, as it comes together."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        credentials: Credentials,
+        fields: Mapping[str, str],
+        draft_id: str,
+        callback: Mapping[str, str],
+    ) -> None:
+        self.policy = policy
+        self.credentials = credentials
+        self.fields = dict(fields)
+        self.lookup: Any = None
+        self._draft_id = draft_id
+        self._callback = callback
+
+    @property
+    def context(self) -> Context:
+        """Where templates look their values up by now."""
+        context = self.credentials.context(self.policy, self.fields, self._draft_id)
+        return replace(context, lookup=self.lookup, callback=self._callback)
+
+    def add(self, found: Mapping[str, str | Secret]) -> None:
+        """Take fields up that were found."""
+        secrets = {name: value for name, value in found.items() if isinstance(value, Secret)}
+        self.fields |= {name: value for name, value in found.items() if isinstance(value, str)}
+        self.credentials = replace(self.credentials, secrets={**self.credentials.secrets, **secrets})
+
+
 class Connecting:
     """Makes connections. `entropy(n)` gives n random bytes, `clock` epoch seconds."""
 
@@ -67,7 +109,7 @@ class Connecting:
         connections: Connections,
         safe: Safe,
         provider: Provider,
-        egress: WayOut,
+        calls: Calls,
         chronicle: Chronicle,
         clock: Callable[[], float],
         entropy: Callable[[int], bytes],
@@ -75,7 +117,7 @@ class Connecting:
         self._connections = connections
         self._safe = safe
         self._provider = provider
-        self._egress = egress
+        self._calls = calls
         self._chronicle = chronicle
         self._clock = clock
         self._entropy = entropy
@@ -89,27 +131,33 @@ class Connecting:
         given: Mapping[str, str],
         actor: str,
         answer: TokenAnswer | None = None,
+        callback: Mapping[str, str] | None = None,
     ) -> Connected:
         """Connect an account; nothing is written unless everything went well.
 
-        `given` are the field values, secret ones too. `answer` is what the token endpoint gave for a code; without it
-        the grant must be one that needs no browser. Raises `ClientError` (`invalid`, `conflict`),
-        `AuthorizationServerError` (`refresh_failed`), `PolicyError`, `StoreError`.
+        `given` are the field values, secret ones too. `answer` is what the token endpoint gave for a code, `callback`
+        what came with that; without it the grant must be one that needs no browser. Raises `ClientError` (`invalid`,
+        `conflict`), `AuthorizationServerError` (`refresh_failed`), `PolicyError`, `StoreError`.
         """
         if answer is None and policy.auth.grant not in DIRECT:
             detail = f"{policy.name} is connected by a person in a browser ({policy.auth.grant.value})."
             raise ClientError(Refusal(code="invalid", detail=detail, hint="Make a connect link."))
-        standing = await self._standing(app, connection_id)
+        standing = await self.standing(app, connection_id)
         values = validated(policy, given)
         now = self._clock()
         draft_id = connection_id or self._new_id(app)
         credentials = Credentials(secrets=hidden(policy, values), issued_at=now)
         fields = {name: value for name, value in values.items() if name not in credentials.secrets}
+        whole = _Whole(policy, credentials, fields, draft_id, callback or {})
+        await self._find(app, whole, Stage.CALLBACK)
         if answer is None and policy.auth.grant.has_token:
-            answer = await ask(self._provider, app, policy, credentials.context(policy, fields, draft_id))
+            answer = await ask(self._provider, app, policy, whole.context)
         if answer is not None:
-            credentials = credentials.renewed(answer, now=now)
-        credentials, label, unique_id = await self._test(app, policy, credentials, fields, draft_id)
+            whole.credentials = whole.credentials.renewed(answer, now=now)
+        await self._find(app, whole, Stage.TOKEN)
+        await self._look_up(app, whole)
+        label, unique_id = await self._test(app, whole)
+        credentials, fields = whole.credentials, whole.fields
         draft = _Draft(
             app=app,
             wanted=standing.id if standing else connection_id,
@@ -123,8 +171,8 @@ class Connecting:
         )
         return await self._write(draft, draft_id)
 
-    async def _standing(self, app: str, connection_id: str | None) -> ConnectionRow | None:
-        """Return the connection that is to be authorised again, if there is one of this id."""
+    async def standing(self, app: str, connection_id: str | None) -> ConnectionRow | None:
+        """Return the connection that is to be authorised again, if there is one of this id. Raises `ClientError`."""
         if connection_id is None:
             return None
         if not CONNECTION_ID.fullmatch(connection_id):
@@ -136,20 +184,48 @@ class Connecting:
             raise ClientError(Refusal(code="conflict", detail=detail, hint="Choose another id."))
         return standing
 
-    async def _test(
-        self, app: str, policy: Policy, credentials: Credentials, fields: Mapping[str, str], draft_id: str
-    ) -> tuple[Credentials, str, str | None]:
-        """Run the test call, and return the credentials with its answer, the label and the account's identifier."""
-        context = credentials.context(policy, fields, draft_id)
-        result = await run_test(app, policy, context, egress=self._egress, secrets=credentials.all_secrets)
+    async def _find(self, app: str, whole: "_Whole", stage: Stage) -> None:
+        """Add the fields that are found by now."""
+        policy = whole.policy
+        try:
+            found = await asyncio.to_thread(found_at, policy, whole.context, stage)  # a script may take 50 ms
+        except MissingValue as error:
+            detail = f"{policy.name} did not say what is needed: {error}."
+            raise PolicyError(Refusal(code="invalid", detail=detail, hint=_changed(app))) from error
+        except FoundInvalid as error:
+            detail = f"{policy.name} can't be connected: {error}."
+            raise ClientError(
+                Refusal(code="invalid", detail=detail, hint=f"Nothing was connected. {_SET_UP}")
+            ) from error
+        except ValueError as error:
+            raise PolicyError(
+                Refusal(code="invalid", detail=f"The policy of {app} can't be used: {error}.", hint=_changed(app))
+            ) from error
+        whole.add(found)
+
+    async def _look_up(self, app: str, whole: "_Whole") -> None:
+        """Make the look-up, and keep what is found in its answer."""
+        policy, known = whole.policy, whole.credentials.all_secrets
+        result = await self._calls.look_up(app, policy, whole.context, secrets=known)
+        if not result.ok:
+            raise ClientError(Refusal(code="invalid", detail=result.message, hint=f"Nothing was connected. {_SET_UP}"))
+        whole.lookup = result.data
+        await self._find(app, whole, Stage.LOOKUP)
+
+    async def _test(self, app: str, whole: "_Whole") -> tuple[str, str | None]:
+        """Run the test call, and return the label and the account's identifier."""
+        policy = whole.policy
+        known = whole.credentials.all_secrets
+        result = await self._calls.test(app, policy, whole.context, secrets=known)
         if not result.ok:
             hint = "Nothing was connected. " + (_FILLED_IN if policy.fields else _SET_UP)
             raise ClientError(Refusal(code="invalid", detail=result.message, hint=hint))
-        credentials = replace(credentials, test=result.data)
-        context = credentials.context(policy, fields, draft_id)
+        whole.credentials = replace(whole.credentials, test=result.data)
+        await self._find(app, whole, Stage.TEST)
+        context = whole.context
         try:
-            if policy.test is None:  # else the test call has shown it
-                await asyncio.to_thread(render, policy, context)
+            if policy.test is None or any(field.source for field in policy.fields):  # else the test call has shown it
+                await asyncio.to_thread(render, policy, await self._calls.with_app(app, policy, context))
         except ValueError as error:
             detail = f"What {policy.name} needs in every request can't be made: {error}."
             hint = f"Nothing was connected. Check what was filled in, and policies/{app}.toml."
@@ -162,14 +238,14 @@ class Connecting:
         except ValueError as error:
             detail = f"The policy of {app} can't be used: {error}."
             raise PolicyError(Refusal(code="invalid", detail=detail, hint=f"Change policies/{app}.toml.")) from error
-        return credentials, label, unique_id
+        return label, unique_id
 
     async def _write(self, draft: _Draft, draft_id: str) -> Connected:
         """Store it over the connection of the same account or id, else as a new one."""
         for _ in range(TRIES):
             target = await self._connections.find(draft.app, draft.unique_id) if draft.unique_id else None
             if target is None and draft.wanted is not None:
-                target = await self._standing(draft.app, draft.wanted)
+                target = await self.standing(draft.app, draft.wanted)
                 _raise_if_anothers(draft, target)
             try:
                 if target is None:
@@ -284,6 +360,10 @@ def _is_same_account(draft: _Draft, target: ConnectionRow) -> bool:
     if target.status is not Status.DISCONNECTED:
         return True
     return draft.unique_id is not None and target.unique_id == draft.unique_id
+
+
+def _changed(app: str) -> str:
+    return f"Nothing was connected. Change policies/{app}.toml."
 
 
 def _names(policy: Policy, context: Context) -> tuple[str, str | None]:

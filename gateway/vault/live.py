@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from gateway.errors import Refusal
+from gateway.errors import PolicyError, Refusal
 from gateway.http.scrub import Scrubber
 from gateway.keyring import KeyringError
+from gateway.policy.context import Context
 from gateway.policy.fields import base_url, with_defaults
 from gateway.policy.inject import Injection, render
 from gateway.policy.limits import Limits, Retry
@@ -15,8 +15,10 @@ from gateway.policy.match import Matcher
 from gateway.policy.model import Policy, Script
 from gateway.policy.template import MissingValue
 from gateway.policy.value import leaves
+from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, Status
 from gateway.vault.credentials import Credentials, Safe
+from gateway.vault.sources import Sources
 from gateway.vault.timing import can_refresh, renew_at
 
 NOTHING_ALLOWED = Matcher((), (), None, None)
@@ -29,7 +31,7 @@ class Live:
     A new token is a new object; only `expires_at` is brought forward while a token that upstream refused is replaced.
     `refusal` says why nothing can be sent (then `injection` is None); it comes before everything else. Times are epoch
     seconds: the token expires at `expires_at` (None: nobody said), is renewed ahead from `renew_at`, and after a
-    failure the provider isn't asked before `retry_at`.
+    failure the provider isn't asked before `retry_at`. `certificate` is what is shown in TLS: PEM, with its key.
     """
 
     connection_id: str
@@ -49,24 +51,43 @@ class Live:
     retry_at: float | None
     refreshable: bool
     refusal: Refusal | None
+    certificate: Secret | None = None
     limits: Limits | None = None
     retry: Retry | None = None
 
 
-async def compile_live(row: ConnectionRow, policy: Policy | None, *, safe: Safe, public_url: str) -> Live:
+async def compile_live(
+    row: ConnectionRow, policy: Policy | None, *, safe: Safe, sources: Sources, public_url: str
+) -> Live:
     """Make a row ready for use. A policy with JavaScript is rendered in a thread: it may take 50 ms."""
+    refusal = not_usable(row, public_url)
+    if policy is None:
+        return _refusing(row, None, refusal or _no_policy(row))
+    if refusal is not None:
+        return _refusing(row, policy, refusal)
+    try:
+        credentials, fields = safe.open_credentials(row), safe.open_fields(row)
+        context = await sources.with_app(row.app, policy, credentials.context(policy, fields, row.id))
+        certificate = await sources.certificate(row.app, policy, context)
+    except KeyringError as error:
+        detail = f"The credentials of {row.id} can't be opened: {error}."
+        return _refusing(row, policy, Refusal(code="internal", detail=detail))
+    except PolicyError as error:
+        return _refusing(row, policy, error.refusal)
+    except ValueError as error:
+        return _refusing(row, policy, _unusable(row, error))
 
     def build() -> Live:
-        return _compile(row, policy, safe=safe, public_url=public_url)
+        live = _compile(row, policy, credentials=credentials, fields=fields, context=context)
+        live.certificate = certificate
+        return live
 
-    if policy is not None and has_scripts(policy):
-        return await asyncio.to_thread(build)
-    return build()
+    return await asyncio.to_thread(build) if has_scripts(policy) else build()
 
 
 def has_scripts(policy: Policy) -> bool:
-    """Whether any injected value is JavaScript."""
-    values: Mapping[str, Any] = {**policy.inject.headers, **policy.inject.query, **policy.inject.body}
+    """Whether anything of what is injected, or signed with, is JavaScript."""
+    values = [dict(policy.inject), dict(policy.sign or ())]
     return any(isinstance(leaf, Script) for _, leaf in leaves(values, ""))
 
 
@@ -86,28 +107,17 @@ def not_usable(row: ConnectionRow, public_url: str) -> Refusal | None:
     return Refusal(code="reauthorization_required", detail=detail, hint=hint)
 
 
-def _compile(row: ConnectionRow, policy: Policy | None, *, safe: Safe, public_url: str) -> Live:
-    refusal = not_usable(row, public_url)
-    if policy is None:
-        return _refusing(row, None, refusal or _no_policy(row))
-    if refusal is not None:
-        return _refusing(row, policy, refusal)
+def _compile(
+    row: ConnectionRow, policy: Policy, *, credentials: Credentials, fields: Mapping[str, str], context: Context
+) -> Live:
     try:
-        credentials = safe.open_credentials(row)
-        fields = safe.open_fields(row)
-        context = credentials.context(policy, fields, row.id)
         injection = render(policy, context)
         matcher = Matcher.compile(policy.allow, with_defaults(policy, fields))
         base = base_url(policy, with_defaults(policy, fields))
-    except KeyringError as error:
-        detail = f"The credentials of {row.id} can't be opened: {error}."
-        return _refusing(row, policy, Refusal(code="internal", detail=detail))
     except MissingValue as error:
         return _refusing(row, policy, _missing(row, error))
     except ValueError as error:
-        detail = f"The policy of {row.app} can't be used for {row.id}: {error}."
-        hint = f"Change policies/{row.app}.toml."
-        return _refusing(row, policy, Refusal(code="internal", detail=detail, hint=hint))
+        return _refusing(row, policy, _unusable(row, error))
     return Live(
         connection_id=row.id,
         app=row.app,
@@ -164,6 +174,11 @@ def _no_policy(row: ConnectionRow) -> Refusal:
         detail=f"The policy of the app {row.app} is not there, so nothing is allowed for {row.id}.",
         hint=f"Put policies/{row.app}.toml back; the connection is as it was.",
     )
+
+
+def _unusable(row: ConnectionRow, error: ValueError) -> Refusal:
+    detail = f"The policy of {row.app} can't be used for {row.id}: {error}."
+    return Refusal(code="internal", detail=detail, hint=f"Change policies/{row.app}.toml.")
 
 
 def _missing(row: ConnectionRow, error: MissingValue) -> Refusal:

@@ -1,18 +1,30 @@
-"""Logins in a browser: where a person is sent, and what their coming back is worth.
+"""Logins on a provider's own pages: where a person is sent, and what their coming back is worth.
 
 Nothing is stored here. `begin` gives the login URL; `redeem` (a code) and `read_fragment` (an implicit grant) give the
-tokens, which `Vault.connect` takes as its `answer`. Who may finish which login is for the pages to hold.
+tokens, which `Vault.connect` takes as its `answer`. Where nobody comes back, `ask_for_code` gives a code to type in,
+and `poll` the tokens once somebody has. Who may finish which login, and when to poll, is for the callers to hold.
 """
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
-from gateway.errors import AuthorizationServerError, Refusal
+from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.oauth.answer import TokenAnswer, TokenRefused
+from gateway.oauth.device import DeviceCode, Pending
 from gateway.policy.context import Context
 from gateway.policy.fields import with_defaults
+from gateway.policy.found import Stage, found_at
 from gateway.policy.model import Policy
 from gateway.secret import Secret
 from gateway.vault.provider import Provider
+
+_ENDED = {
+    "access_denied": "Whoever looked at the code at {name} refused it.",
+    "expired_token": "The code has expired before anybody allowed it at {name}.",
+}
+"""How a poll says that it is over (RFC 8628 §3.5), in a person's words."""
+_AGAIN = "Begin again for a new code."
 
 Values = Mapping[str, str | Secret]
 
@@ -32,11 +44,25 @@ class Logins:
         )
 
     async def redeem(
-        self, app: str, policy: Policy, *, fields: Values, code: Secret, redirect_uri: str, verifier: Secret
+        self,
+        app: str,
+        policy: Policy,
+        *,
+        fields: Values,
+        code: Secret,
+        redirect_uri: str,
+        verifier: Secret,
+        callback: Mapping[str, str] | None = None,
     ) -> TokenAnswer:
-        """Return the tokens for a code. Raises `AuthorizationServerError`, `PolicyError`, `StoreError`."""
+        """Return the tokens for a code; `callback` is what came with it.
+
+        Raises `AuthorizationServerError`, `ClientError`, `PolicyError`, `StoreError`.
+        """
+        context = _context(policy, fields)
+        if callback:
+            context = await _with_found(policy, replace(context, callback=callback))
         answer = await self._provider.redeem(
-            app, policy, _context(policy, fields), code=code, redirect_uri=redirect_uri, verifier=verifier
+            app, policy, context, code=code, redirect_uri=redirect_uri, verifier=verifier
         )
         return _granted(policy, answer, redirect_uri)
 
@@ -44,11 +70,53 @@ class Logins:
         """Return the tokens of an implicit grant. Raises `AuthorizationServerError`."""
         return _granted(policy, self._provider.read_fragment(policy, params))
 
+    async def ask_for_code(self, app: str, policy: Policy, *, fields: Values) -> DeviceCode:
+        """Return a code to type in (RFC 8628). Raises `AuthorizationServerError`, `PolicyError`, `StoreError`."""
+        came = await self._provider.device_code(app, policy, _context(policy, fields))
+        if isinstance(came, DeviceCode):
+            return came
+        detail = f"{policy.name} gave no code. {came.detail}"
+        raise AuthorizationServerError(Refusal(code="refresh_failed", detail=detail))
+
+    async def poll(
+        self, app: str, policy: Policy, *, fields: Values, device_code: Secret, interval: float
+    ) -> TokenAnswer | Pending:
+        """Ask once whether the code was used: the tokens, or in how many seconds to ask again.
+
+        Raises `AuthorizationServerError`: it was refused, or has expired. Raises `PolicyError`, `StoreError`.
+        """
+        came = await self._provider.poll(
+            app, policy, _context(policy, fields), device_code=device_code, interval=interval
+        )
+        if isinstance(came, TokenRefused) and came.error in _ENDED:
+            raise _ended(policy, came.error)
+        return came if isinstance(came, Pending) else _granted(policy, came)
+
+
+def code_expired(policy: Policy) -> AuthorizationServerError:
+    """Return the error of a code that nobody used in time."""
+    return _ended(policy, "expired_token")
+
+
+def _ended(policy: Policy, how: str) -> AuthorizationServerError:
+    detail = _ENDED[how].format(name=policy.name)
+    return AuthorizationServerError(Refusal(code="refresh_failed", detail=detail, hint=_AGAIN))
+
 
 def _context(policy: Policy, fields: Values) -> Context:
     typed = {name: value for name, value in fields.items() if isinstance(value, str)}
     secret = {name: value for name, value in fields.items() if isinstance(value, Secret)}
     return Context(fields={**with_defaults(policy, typed), **secret})
+
+
+async def _with_found(policy: Policy, context: Context) -> Context:
+    """Return the values with those that the callback told: the token URL may be made of them."""
+    try:
+        found = await asyncio.to_thread(found_at, policy, context, Stage.CALLBACK)
+    except ValueError as error:
+        detail = f"{policy.name} came back with something else than its policy wants: {error}."
+        raise ClientError(Refusal(code="invalid", detail=detail, hint="Nothing was connected. Begin again.")) from error
+    return replace(context, fields={**context.fields, **found})
 
 
 def _granted(policy: Policy, answer: TokenAnswer | TokenRefused, redirect_uri: str = "") -> TokenAnswer:

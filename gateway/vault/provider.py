@@ -2,21 +2,33 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from gateway.errors import PolicyError, Refusal, UpstreamError
 from gateway.oauth import grants
-from gateway.oauth.answer import TokenAnswer, TokenRefused, read_parameters, read_revocation, read_token
-from gateway.oauth.authorize import AuthorizationEndpoint, authorization_url
-from gateway.oauth.endpoint import ClientCredentials, Endpoint, ParamValue
+from gateway.oauth.answer import TokenAnswer, TokenRefused, laid_over, read_parameters, read_revocation, read_token
+from gateway.oauth.assertion import BEHIND
+from gateway.oauth.authorize import authorization_url
+from gateway.oauth.device import (
+    DeviceCode,
+    Pending,
+    device_request,
+    poll_request,
+    read_device_code,
+    read_poll,
+    slower,
+)
+from gateway.oauth.endpoint import Endpoint
+from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
 from gateway.policy.context import Context
-from gateway.policy.model import Authorize, Grant, Policy, RevokeEndpoint, Script, TokenEndpoint
-from gateway.policy.template import MissingValue
-from gateway.policy.url import UrlTemplate
-from gateway.policy.value import render_text
+from gateway.policy.found import Stage, found_at
+from gateway.policy.model import DeviceEndpoint, Grant, Policy, RevokeEndpoint, TokenEndpoint
+from gateway.policy.moment import ENTROPY
 from gateway.secret import Secret
 from gateway.vault.credentials import Credentials
+from gateway.vault.rendering import Own, Prepared, prepare, render_login, signed_by, with_own
 from gateway.vault.sources import Sources
 
 CALL_SECONDS = 20.0  # design.md, "Tokens": well under the lease, so that an answer still finds its fence
@@ -38,14 +50,21 @@ class WayOut(Protocol):
 
 
 class Provider:
-    """Asks a provider for tokens. `clock` gives epoch seconds."""
+    """Asks a provider for tokens. `clock` gives epoch seconds, `entropy(n)` random bytes."""
 
     def __init__(
-        self, *, egress: WayOut, sources: Sources, clock: Callable[[], float], patience: float = CALL_SECONDS
+        self,
+        *,
+        egress: WayOut,
+        sources: Sources,
+        clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
+        patience: float = CALL_SECONDS,
     ) -> None:
         self._egress = egress
         self._sources = sources
         self._clock = clock
+        self._entropy = entropy
         self._patience = patience
 
     async def login_url(
@@ -58,8 +77,9 @@ class Provider:
         client = await self._sources.client(app, policy, context)
         if client is None:
             raise _unusable(app, "has no auth.client_id")
+        own = Own(client=client, key=None, certificate=None, now=self._clock(), random=self._entropy(ENTROPY))
         try:
-            endpoint = await asyncio.to_thread(_render_login, policy, described, context)
+            endpoint = await asyncio.to_thread(render_login, policy, described, context, own)
         except ValueError as error:  # as in `_prepare`
             raise _unusable(app, f"can't be used: {error}") from error
         return authorization_url(
@@ -72,12 +92,15 @@ class Provider:
         """Exchange an authorization code. Raises `PolicyError`, `StoreError`."""
         if policy.auth.token is None or policy.auth.authorize is None:
             raise _unusable(app, "has no [auth.token]")
-        client, endpoint = await self._prepare(app, policy, policy.auth.token, context)
-        if client is None:
+        prepared = await self._prepare(app, policy, policy.auth.token, context)
+        if prepared.client is None:
             raise _unusable(app, "has no auth.client_id")
         proof = None if policy.auth.authorize.pkce == "off" else verifier
-        request = grants.code_request(endpoint, client, code=code, redirect_uri=redirect_uri, verifier=proof)
-        return await self._tokens(request, endpoint, None)
+        request = grants.code_request(
+            prepared.endpoint, prepared.client, code=code, redirect_uri=redirect_uri, verifier=proof
+        )
+        answer = await self._tokens(request, prepared.endpoint, None)
+        return await self._exchanged(app, policy, context, answer)
 
     def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer | TokenRefused:
         """Read the tokens that an implicit grant's fragment brought (RFC 6749 §4.2.2)."""
@@ -85,6 +108,7 @@ class Provider:
         endpoint = Endpoint(
             url="",
             response={} if described is None else described.response,
+            expires="seconds" if described is None else described.expires,
             default_ttl=None if policy.refresh_endpoint is None else policy.refresh_endpoint.default_ttl,
         )
         return read_parameters(params, endpoint, now=self._clock())
@@ -98,26 +122,21 @@ class Provider:
         until: float | None = None,
         held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
-        """Ask anew, in the client's own name or with the password. Raises `PolicyError`, `StoreError`.
+        """Ask anew: in the client's own name, with the password, or as the policy says.
 
         `held` is what a refusal may repeat besides what was sent, and is taken out of its words. By `until` (the loop's
-        time) it has ended; None: within our patience.
+        time) it has ended; None: within our patience. Raises `PolicyError`, `StoreError`.
         """
+        if policy.auth.grant is Grant.JWT:
+            return await self._signed(app, policy, context)
         if policy.auth.token is None:
             raise _unusable(app, "has no [auth.token]")
-        client, endpoint = await self._prepare(app, policy, policy.auth.token, context)
-        if policy.auth.grant is Grant.PASSWORD:
-            username, password = context.fields.get("username"), context.fields.get("password")
-            if not username or not password:
-                return TokenRefused(error="no_password", detail="There is no user name and password to ask with.")
-            request = grants.password_request(
-                endpoint, client, username=_plain(username), password=Secret(_plain(password))
-            )
-        elif client is None:
-            raise _unusable(app, "has no auth.client_id")
-        else:
-            request = grants.client_credentials_request(endpoint, client)
-        return await self._tokens(request, endpoint, until, held)
+        prepared = await self._prepare(app, policy, policy.auth.token, context)
+        request = _asking(app, policy, prepared, context)
+        if isinstance(request, TokenRefused):
+            return request
+        answer = await self._tokens(request, prepared.endpoint, until, held)
+        return await self._exchanged(app, policy, context, answer, until=until, held=held)
 
     async def refresh(
         self,
@@ -125,17 +144,23 @@ class Provider:
         policy: Policy,
         context: Context,
         *,
-        refresh_token: Secret,
+        token: Secret,
         until: float | None = None,
         held: tuple[Secret, ...] = (),
     ) -> TokenAnswer | TokenRefused:
-        """Ask with the refresh token. `until` and `held` as for `ask`. Raises `PolicyError`, `StoreError`."""
-        described = policy.refresh_endpoint
+        """Ask with the token that renews (`timing.renews_with`). `until` and `held` as for `ask`. Raises as `ask`."""
+        described, refresh = policy.refresh_endpoint, policy.auth.refresh
         if described is None:
             raise _unusable(app, "has neither [auth.refresh] nor [auth.token]")
-        client, endpoint = await self._prepare(app, policy, described, context)
-        request = grants.refresh_request(endpoint, client, refresh_token=refresh_token)
-        return await self._tokens(request, endpoint, until, held)
+        name = "refresh_token" if refresh is None else refresh.token
+        context = replace(context, token={**context.token, name: token.reveal()})
+        prepared = await self._prepare(app, policy, described, context)
+        if policy.auth.grant is Grant.CUSTOM:
+            request = grants.own_request(prepared.endpoint)
+        else:
+            request = grants.refresh_request(prepared.endpoint, prepared.client, token=token, kind=name)
+        standing = Credentials(token=context.token).access_token if refresh is not None and refresh.extends else None
+        return await self._tokens(request, prepared.endpoint, until, held, standing)
 
     async def revoke(self, app: str, policy: Policy, context: Context, credentials: Credentials) -> TokenRefused | None:
         """Take the token back that the policy names. None: it is of no use any more. Raises as `refresh`."""
@@ -148,17 +173,99 @@ class Provider:
             kind, token = "access_token", credentials.access_token
         if token is None:
             return None
-        client, endpoint = await self._prepare(app, policy, described, context)
-        request = grants.revocation_request(endpoint, client, token=token, hint=kind)
+        if credentials.refresh_token is not None:
+            context = replace(context, token={**context.token, "refresh_token": credentials.refresh_token.reveal()})
+        prepared = await self._prepare(app, policy, described, context)
+        request = grants.revocation_request(prepared.endpoint, prepared.client, token=token, hint=kind)
         try:
             answer = await self._egress.send(request, timeout=CALL_SECONDS)
         except UpstreamError as error:
             return _unreached(error)
         known = (*request.secrets, *credentials.all_secrets)
-        return read_revocation(answer, endpoint, now=self._clock(), secrets=known)
+        return read_revocation(answer, prepared.endpoint, now=self._clock(), secrets=known)
+
+    async def _exchanged(
+        self,
+        app: str,
+        policy: Policy,
+        context: Context,
+        answer: TokenAnswer | TokenRefused,
+        *,
+        until: float | None = None,
+        held: tuple[Secret, ...] = (),
+    ) -> TokenAnswer | TokenRefused:
+        """Return what [auth.exchange] makes of tokens that were just got; without one, these."""
+        described = policy.auth.exchange
+        if described is None or isinstance(answer, TokenRefused):
+            return answer
+        held = (*held, answer.access_token, *filter(None, [answer.refresh_token]))
+        context = replace(context, token={**context.token, **answer.raw})
+        try:
+            found = await asyncio.to_thread(found_at, policy, context, Stage.TOKEN)
+        except ValueError as error:
+            return TokenRefused(error="not_said", detail=f"The token that came could not be exchanged: {error}.")
+        prepared = await self._prepare(app, policy, described, replace(context, fields={**context.fields, **found}))
+        lasting = await self._tokens(grants.own_request(prepared.endpoint), prepared.endpoint, until, held)
+        if isinstance(lasting, TokenRefused):
+            return replace(lasting, detail=f"The token that came could not be exchanged. {lasting.detail}", final=False)
+        return laid_over(answer, lasting)
+
+    async def _signed(self, app: str, policy: Policy, context: Context) -> TokenAnswer:
+        """Return the statement that the policy describes, as a token. Nobody is asked."""
+        own = await self._own(app, policy, context)
+        try:
+            signed = await asyncio.to_thread(signed_by, policy, with_own(context, own), own)
+        except ValueError as error:
+            raise _unusable(app, f"can't be used: {error}") from error
+        if signed is None:
+            raise _unusable(app, "has no [auth.assertion]")
+        return TokenAnswer(
+            raw={"access_token": signed.token.reveal()},
+            access_token=signed.token,
+            expires_at=signed.expires_at - BEHIND,  # what leaves here a moment before its end would arrive after it
+        )
+
+    async def device_code(self, app: str, policy: Policy, context: Context) -> DeviceCode | TokenRefused:
+        """Ask for a code that a person types in (RFC 8628 §3.1). Raises `PolicyError`, `StoreError`."""
+        described = policy.auth.device
+        if described is None:
+            raise _unusable(app, "has no [auth.device]")
+        prepared = await self._prepare(app, policy, described, context)
+        if prepared.client is None:
+            raise _unusable(app, "has no auth.client_id")
+        scope = join_scopes(described.scopes, described.scope_separator)
+        request = device_request(prepared.endpoint, prepared.client, scope=scope)
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return _unreached(error)
+        return read_device_code(answer, prepared.endpoint, now=self._clock(), secrets=request.secrets)
+
+    async def poll(
+        self, app: str, policy: Policy, context: Context, *, device_code: Secret, interval: float
+    ) -> TokenAnswer | Pending | TokenRefused:
+        """Ask once whether a code was used; `interval` is how many seconds polls are apart. Raises as `device_code`."""
+        if policy.auth.token is None:
+            raise _unusable(app, "has no [auth.token]")
+        prepared = await self._prepare(app, policy, policy.auth.token, context)
+        if prepared.client is None:
+            raise _unusable(app, "has no auth.client_id")
+        request = poll_request(prepared.endpoint, prepared.client, device_code=device_code)
+        now = self._clock()  # before the call, as in `_tokens`
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return slower(interval, error.refusal.detail)
+        got = read_poll(answer, prepared.endpoint, interval=interval, now=now, secrets=request.secrets)
+        return await self._exchanged(app, policy, context, got) if isinstance(got, TokenAnswer) else got
 
     async def _tokens(
-        self, request: OutgoingRequest, endpoint: Endpoint, until: float | None, held: tuple[Secret, ...] = ()
+        self,
+        request: OutgoingRequest,
+        endpoint: Endpoint,
+        until: float | None,
+        held: tuple[Secret, ...] = (),
+        standing: Secret | None = None,
     ) -> TokenAnswer | TokenRefused:
         # Only now is it known how much time is left: getting here may have read the store, which may have been away.
         within = self._patience if until is None else until - asyncio.get_running_loop().time()
@@ -169,82 +276,46 @@ class Provider:
             answer = await self._egress.send(request, timeout=within)
         except UpstreamError as error:
             return _unreached(error)
-        return read_token(answer, endpoint, now=now, secrets=(*request.secrets, *held))
+        return read_token(answer, endpoint, now=now, secrets=(*request.secrets, *held), standing=standing)
 
     async def _prepare(
-        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context
-    ) -> tuple[ClientCredentials | None, Endpoint]:
-        client = await self._sources.client(app, policy, context)
+        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context
+    ) -> Prepared:
+        own = await self._own(app, policy, context)
         try:
-            endpoint = await asyncio.to_thread(_render, policy, described, context)
+            return await asyncio.to_thread(prepare, policy, described, context, own)
         except ValueError as error:  # a missing value, a URL that is none with its values, a script
             raise _unusable(app, f"can't be used: {error}") from error
-        return client, endpoint
+
+    async def _own(self, app: str, policy: Policy, context: Context) -> Own:
+        return Own(
+            client=await self._sources.client(app, policy, context),
+            key=await self._sources.key(app, policy, context),
+            certificate=await self._sources.certificate(app, policy, context),
+            now=self._clock(),
+            random=self._entropy(ENTROPY),
+        )
 
 
-def _render(policy: Policy, described: TokenEndpoint | RevokeEndpoint, context: Context) -> Endpoint:
-    """Render an endpoint's templates and scripts; in a thread, for a script may take 50 ms."""
-    url = UrlTemplate.parse(described.url).render(context)
-    params = _render_params(policy, described.params, context)
-    headers = {name: _render_value(value, context) for name, value in described.headers.items()}
-    if isinstance(described, RevokeEndpoint):
-        standing = policy.auth.token.client_auth if policy.auth.token else "basic"
-        return Endpoint(url=url, client_auth=described.client_auth or standing, params=params, headers=headers)
-    return Endpoint(
-        url=url,
-        client_auth=described.client_auth,
-        format=described.format,
-        params=params,
-        headers=headers,
-        response=described.response,
-        success_when=described.success_when,
-        error=described.error,
-        default_ttl=None if policy.refresh_endpoint is None else policy.refresh_endpoint.default_ttl,
-    )
-
-
-def _render_login(policy: Policy, described: Authorize, context: Context) -> AuthorizationEndpoint:
-    """Render the login URL. It goes through the person's browser, so no secret may stand in it."""
-    seen = len(context.used)
-    url = UrlTemplate.parse(described.url).render(context)
-    params: dict[str, str | Literal[False]] = {}
-    for name, value in _render_params(policy, described.params, context).items():
-        params[name] = False if value is False else str(value)
-    if len(context.used) > seen:
-        raise ValueError("a secret stands in the login URL, which everybody between could read")
-    return AuthorizationEndpoint(
-        url=url,
-        response_type="token" if policy.auth.grant is Grant.IMPLICIT else "code",
-        scopes=described.scopes,
-        scope_separator=described.scope_separator,
-        pkce=described.pkce,
-        params=params,
-    )
-
-
-def _render_params(
-    policy: Policy, params: Mapping[str, str | Script | Literal[False]], context: Context
-) -> dict[str, ParamValue]:
-    """Render the parameters. One that needs a field which may be left out, or is used once, is left out without it."""
-    absent = {field.name for field in policy.fields if field.once or not field.required}
-    rendered: dict[str, ParamValue] = {}
-    for name, value in params.items():
-        if value is False:
-            rendered[name] = False
-            continue
-        try:
-            rendered[name] = _render_value(value, context)
-        except MissingValue as error:
-            if error.path.removeprefix("authData.").removeprefix("fields.") not in absent:
-                raise
-    return rendered
-
-
-def _render_value(value: str | Script, context: Context) -> str | Secret:
-    """Return the text, as a `Secret` if one went into it."""
-    seen = len(context.used)
-    text = render_text(value, context)
-    return Secret(text) if len(context.used) > seen else text
+def _asking(app: str, policy: Policy, prepared: Prepared, context: Context) -> OutgoingRequest | TokenRefused:
+    """Return the request by which a grant without a login asks for a token."""
+    endpoint, client = prepared.endpoint, prepared.client
+    match policy.auth.grant:
+        case Grant.PASSWORD:
+            username, password = context.fields.get("username"), context.fields.get("password")
+            if not username or not password:
+                return TokenRefused(error="no_password", detail="There is no user name and password to ask with.")
+            secret = Secret(_plain(password))
+            return grants.password_request(endpoint, client, username=_plain(username), password=secret)
+        case Grant.JWT_BEARER if prepared.signed is not None:
+            return grants.jwt_bearer_request(endpoint, client, assertion=prepared.signed.token)
+        case Grant.CUSTOM:
+            return grants.own_request(endpoint)
+        case Grant.CLIENT_CREDENTIALS if client is not None:
+            return grants.client_credentials_request(endpoint, client)
+        case Grant.CLIENT_CREDENTIALS:
+            raise _unusable(app, "has no auth.client_id")
+    raise _unusable(app, "has no [auth.assertion]")
 
 
 def _plain(value: str | Secret) -> str:

@@ -38,7 +38,7 @@ from gateway.vault.lease import LEASE_SECONDS, Lease, Watch
 from gateway.vault.live import Live, not_usable
 from gateway.vault.provider import CALL_SECONDS, SHORTEST_CALL, Provider
 from gateway.vault.refusals import back_off, gone, paused, sentence, stopping
-from gateway.vault.timing import renew_at
+from gateway.vault.timing import can_ask, renew_at, renews_with
 
 WAIT_SECONDS = 2 * LEASE_SECONDS  # that a loser waits: for a lease that lapses, and the next one
 FIRST_LOOK = 0.05  # seconds until a loser looks by itself; the change feed is usually sooner
@@ -273,19 +273,15 @@ class Renewals:
     async def _ask(
         self, row: ConnectionRow, policy: Policy, credentials: Credentials, *, until: float
     ) -> TokenAnswer | TokenRefused:
-        """Ask with the refresh token; where there is none, or it is spent, anew if the grant can.
+        """Ask with the token that renews; where there is none, or it is spent, anew if the grant can.
 
         `until` (the loop's time) every call has ended, and none is begun that hardly could.
         """
         context = credentials.context(policy, self._safe.open_fields(row), row.id)
         held = credentials.all_secrets
-        anew = policy.auth.grant is Grant.CLIENT_CREDENTIALS or (
-            policy.auth.grant is Grant.PASSWORD and credentials.secrets.get("password") is not None
-        )
-        if credentials.refresh_token is not None:
-            answer = await self._provider.refresh(
-                row.app, policy, context, refresh_token=credentials.refresh_token, until=until, held=held
-            )
+        anew, token = can_ask(policy, credentials), renews_with(policy, credentials)
+        if token is not None:
+            answer = await self._provider.refresh(row.app, policy, context, token=token, until=until, held=held)
             spent = isinstance(answer, TokenRefused) and answer.final
             left = until - asyncio.get_running_loop().time()
             if not (spent and anew) or left < SHORTEST_CALL:

@@ -1,7 +1,8 @@
-"""Where the client's own id and secret come from: the policy, the environment, a file, a field, or the store."""
+"""Where the client's own id, secret and key come from: the policy, the environment, a file, a field, or the store."""
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.errors import PolicyError, Refusal
@@ -9,13 +10,14 @@ from gateway.keyring import KeyringError
 from gateway.oauth.endpoint import ClientCredentials
 from gateway.policy.context import Context
 from gateway.policy.model import CredentialSource, EnvSource, FieldSource, FileSource, Policy, SecretSource
+from gateway.policy.value import paths
 from gateway.secret import Secret
 from gateway.store.app_secrets import AppSecrets
 from gateway.vault.credentials import Safe
 
 
 class Sources:
-    """Reads the sources of `auth.client_id` and `auth.client_secret`, anew at each use: a rotated secret just works.
+    """Reads the sources of what is the client's, anew at each use: a rotated secret just works.
 
     `typed` are secrets of the app that aren't stored yet, by their names: a try uses them before the stored ones.
     """
@@ -43,6 +45,26 @@ class Sources:
             client_id=client_id.reveal(),
             client_secret=None if secret is None else await self._read(app, "client_secret", secret, context),
         )
+
+    async def key(self, app: str, policy: Policy, context: Context) -> Secret | None:
+        """Return what [auth.assertion] is signed with; None where there is none. Raises as `client`."""
+        assertion = policy.auth.assertion
+        return None if assertion is None else await self._read(app, "assertion.key", assertion.key, context)
+
+    async def certificate(self, app: str, policy: Policy, context: Context) -> Secret | None:
+        """Return what is shown in TLS; None where the policy has none. Raises as `client`."""
+        source = policy.auth.certificate
+        return None if source is None else await self._read(app, "certificate", source, context)
+
+    async def with_app(self, app: str, policy: Policy, context: Context) -> Context:
+        """Return the context with what the policy's own requests name of the app: its client's id.
+
+        It is read only where it is named. Raises as `client`.
+        """
+        if policy.auth.client_id is None or not names_app(policy):
+            return context
+        client_id = await self._read(app, "client_id", policy.auth.client_id, context)
+        return replace(context, app={"client_id": client_id.reveal()})
 
     async def _read(self, app: str, key: str, source: CredentialSource, context: Context) -> Secret:
         match source:
@@ -75,6 +97,12 @@ class Sources:
         except KeyringError as error:
             detail = f"The secret {name} of the app {app} can't be opened: {error}."
             raise PolicyError(Refusal(code="internal", detail=detail, hint="Set it again.")) from error
+
+
+def names_app(policy: Policy) -> bool:
+    """Whether a request to the app's API has something of the app itself in it."""
+    calls = [dict(call) for call in (policy.lookup, policy.test) if call]
+    return any(path[0] == "app" for path in paths([dict(policy.inject), dict(policy.sign or ()), *calls]))
 
 
 def _read_file(path: str) -> str | None:

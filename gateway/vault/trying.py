@@ -12,7 +12,7 @@ from gateway.store.app_secrets import AppSecrets
 from gateway.store.rows import ConnectionRow
 from gateway.vault.connecting import DIRECT, ask, hidden, validated
 from gateway.vault.credentials import Credentials, Safe
-from gateway.vault.probe import TestResult, run_test
+from gateway.vault.probe import Calls, TestResult
 from gateway.vault.provider import Provider, WayOut
 from gateway.vault.sources import Sources
 
@@ -21,7 +21,10 @@ NO_CONNECTION = ""
 
 
 class Trying:
-    """Makes tries. `clock` gives epoch seconds; `patience` is how many seconds a token endpoint may take."""
+    """Makes tries.
+
+    `clock` gives epoch seconds, `entropy(n)` random bytes; `patience` is how many seconds a token endpoint may take.
+    """
 
     def __init__(
         self,
@@ -31,6 +34,7 @@ class Trying:
         egress: WayOut,
         environ: Mapping[str, str],
         clock: Callable[[], float],
+        entropy: Callable[[int], bytes],
         patience: float,
     ) -> None:
         self._secrets = secrets
@@ -38,11 +42,15 @@ class Trying:
         self._egress = egress
         self._environ = environ
         self._clock = clock
+        self._entropy = entropy
         self._patience = patience
 
     async def with_connection(self, policy: Policy, row: ConnectionRow) -> TestResult:
         """Make the call with what a connection has. Raises `PolicyError` where it can't be made."""
-        return await self._call(policy, self._safe.open_credentials(row), self._safe.open_fields(row), row)
+        sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ)
+        return await self._call(
+            policy, self._safe.open_credentials(row), self._safe.open_fields(row), row, sources=sources
+        )
 
     async def by_hand(
         self, app: str, policy: Policy, given: Mapping[str, str], typed: Mapping[str, Secret]
@@ -59,15 +67,21 @@ class Trying:
         credentials = Credentials(secrets=hidden(policy, values), issued_at=self._clock())
         fields = {name: value for name, value in values.items() if name not in credentials.secrets}
         sent: tuple[Secret, ...] = ()
+        sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ, typed=typed)
         if policy.auth.grant.has_token:
             context = credentials.context(policy, fields, NO_CONNECTION)
-            sources = Sources(secrets=self._secrets, safe=self._safe, environ=self._environ, typed=typed)
-            provider = Provider(egress=self._egress, sources=sources, clock=self._clock, patience=self._patience)
+            provider = Provider(
+                egress=self._egress,
+                sources=sources,
+                clock=self._clock,
+                entropy=self._entropy,
+                patience=self._patience,
+            )
             answer = await ask(provider, app, policy, context)
             client = await sources.client(app, policy, context)
             sent = () if client is None or client.client_secret is None else (client.client_secret,)
             credentials = credentials.renewed(answer, now=self._clock())
-        return await self._call(policy, credentials, fields, app, sent)
+        return await self._call(policy, credentials, fields, app, sources=sources, sent=sent)
 
     async def _call(
         self,
@@ -75,13 +89,16 @@ class Trying:
         credentials: Credentials,
         fields: Mapping[str, str],
         of: ConnectionRow | str,
+        *,
+        sources: Sources,
         sent: tuple[Secret, ...] = (),
     ) -> TestResult:
         """Make the call. `sent` are secrets that the provider knows beside those that the call has."""
         app, connection = (of, NO_CONNECTION) if isinstance(of, str) else (of.app, of.id)
         context = credentials.context(policy, fields, connection)
         secrets = (*credentials.all_secrets, *sent)
-        result = await run_test(app, policy, context, egress=self._egress, secrets=secrets)
+        calls = Calls(egress=self._egress, sources=sources, clock=self._clock, entropy=self._entropy)
+        result = await calls.test(app, policy, context, secrets=secrets)
         return replace(result, data=masked(result.data, result.secrets))
 
 

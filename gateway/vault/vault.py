@@ -16,6 +16,7 @@ from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.keyring import Keyring, KeyringError
 from gateway.oauth.answer import TokenAnswer
 from gateway.policy.model import Policy
+from gateway.policy.request import ENTROPY
 from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, RevocationRow, Status
 from gateway.store.store import Store
@@ -29,7 +30,7 @@ from gateway.vault.lives import Lives
 from gateway.vault.logins import Logins
 from gateway.vault.naming import names_of, renamed
 from gateway.vault.parting import Partings
-from gateway.vault.probe import TestResult, run_test
+from gateway.vault.probe import Calls, TestResult
 from gateway.vault.provider import CALL_SECONDS, Provider, WayOut
 from gateway.vault.refusals import paused, stopping
 from gateway.vault.renewal import OnRefresh, Outcomes, Renewals, Why
@@ -80,10 +81,18 @@ class Vault:
         self._public_url = public_url
         self._safe = Safe(keyring)
         self._trying = Trying(
-            secrets=store.secrets, safe=self._safe, egress=egress, environ=environ, clock=clock, patience=patience
+            secrets=store.secrets,
+            safe=self._safe,
+            egress=egress,
+            environ=environ,
+            clock=clock,
+            entropy=entropy,
+            patience=patience,
         )
-        sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
-        self._provider = Provider(egress=egress, sources=sources, clock=clock, patience=patience)
+        self._sources = Sources(secrets=store.secrets, safe=self._safe, environ=environ)
+        self._entropy = entropy
+        self._calls = Calls(egress=egress, sources=self._sources, clock=clock, entropy=entropy)
+        self._provider = Provider(egress=egress, sources=self._sources, clock=clock, entropy=entropy, patience=patience)
         self.logins = Logins(self._provider)
         self._lives = Lives(load=store.connections.get, compile_row=self._compile)
         self._chronicle = Chronicle(audit, announces=announces, clock=clock, entropy=entropy)
@@ -116,7 +125,7 @@ class Vault:
             connections=store.connections,
             safe=self._safe,
             provider=self._provider,
-            egress=egress,
+            calls=self._calls,
             chronicle=self._chronicle,
             clock=clock,
             entropy=entropy,
@@ -200,8 +209,10 @@ class Vault:
             case "everything":
                 self._lives.forget_all()
                 self._renewals.wake_all()
+            case "secret":
+                self._lives.forget_app(key.partition("/")[0])  # an id of the client may be one
             case _:
-                pass  # clients and secrets: nothing of them is kept here
+                pass  # clients: nothing of them is kept here
 
     # ------------------------------------------------------------------ people, the API, the command line
 
@@ -214,10 +225,12 @@ class Vault:
         secrets: Mapping[str, Secret | str] | None = None,
         actor: str,
         answer: TokenAnswer | None = None,
+        callback: Mapping[str, str] | None = None,
     ) -> Connected:
         """Connect an account, or an account again; nothing is stored unless token and test call went well.
 
-        `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment; without it
+        `answer` is the token endpoint's answer for an authorization code, or an implicit grant's fragment, and
+        `callback` the parameters that came with the code; without it
         the grant must need no browser. A connection that is there under this id isn't given to another account; a
         disconnected one may be. It goes on when the caller goes away. Raises `ClientError` (`not_found`, `invalid`
         with the fields' errors, `conflict`), `AuthorizationServerError`, `PolicyError`, `StoreError`.
@@ -234,11 +247,16 @@ class Vault:
                 given=given,
                 actor=actor,
                 answer=answer,
+                callback=callback,
             )
             self._lives.forget(done.row.id)
             return done
 
         return await self._finish(work())
+
+    async def check_id(self, app: str, connection_id: str | None) -> None:
+        """Raise what `connect` would of this id, before a person signs in for it: `ClientError`, `StoreError`."""
+        await self._connecting.standing(app, connection_id)
 
     async def refresh(self, connection_id: str, *, actor: str = "") -> Live:
         """Get a new token now, whatever the state. Raises `ClientError` (`not_found`, `invalid`) and as `fresh`."""
@@ -360,10 +378,10 @@ class Vault:
             live = await self.live(connection_id)
         else:
             row = await self._row(connection_id)
-            live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
+            live = await compile_live(row, policy, safe=self._safe, sources=self._sources, public_url=self._public_url)
         if live is None:
             raise ClientError(_not_found(connection_id))
-        return explain(live, method.upper(), url)
+        return explain(live, method.upper(), url, now=self._clock(), random=self._entropy(ENTROPY))
 
     # ------------------------------------------------------------------ beside
 
@@ -453,7 +471,7 @@ class Vault:
         policy = self._policy(row.app)
         credentials = self._safe.open_credentials(row)
         context = credentials.context(policy, self._safe.open_fields(row), row.id)
-        return await run_test(row.app, policy, context, egress=self._egress, secrets=credentials.all_secrets)
+        return await self._calls.test(row.app, policy, context, secrets=credentials.all_secrets)
 
     async def _row(self, connection_id: str) -> ConnectionRow:
         row = await self._store.connections.get(connection_id)
@@ -480,7 +498,7 @@ class Vault:
         """Compile with the policy of now, even if it changes while a script runs in its thread."""
         while True:
             policy = self._policies.get(row.app)
-            live = await compile_live(row, policy, safe=self._safe, public_url=self._public_url)
+            live = await compile_live(row, policy, safe=self._safe, sources=self._sources, public_url=self._public_url)
             if self._policies.get(row.app) is policy:
                 if (row.id, row.token_version) in self._held:  # loaded anew while its token is being replaced
                     live.expires_at = self._clock()

@@ -22,8 +22,10 @@ What every page is made of
 
 Connecting, for whoever has a link
     connect     the page behind a connect link
+    asking      what it says beforehand, and which fields it asks for
     link        what stands behind its URL, and one try to connect with it
     login       from leaving for a provider's login to coming back
+    device      a code to type in at a provider's, polled until somebody has
     callback    where providers send people back to
     advice      what to do about a token endpoint's refusal
 

@@ -20,11 +20,13 @@ from gateway.oauth.authorize import (
     NO_CODE,
     WRONG_ISSUER,
     CallbackRefused,
+    as_standard,
     callback_error,
     expected_issuer,
     read_callback,
     wrong_issuer,
 )
+from gateway.policy.context import SECRET_TOKENS
 from gateway.policy.model import Grant, Policy
 from gateway.vault import Connected
 from gateway.web.forms import read_form
@@ -51,7 +53,8 @@ async def arrive(request: web.Request) -> web.StreamResponse:
     """Take a code or an error out of the query; for an implicit grant, serve the page that reads the fragment."""
     app, query = request.match_info["app"], request.query
     policy = request.app[SERVICES].catalog.get(app)
-    if policy is not None and policy.auth.grant is Grant.IMPLICIT and not query.get("error"):
+    is_implicit = policy is not None and policy.auth.grant is Grant.IMPLICIT
+    if policy is not None and is_implicit and not dict(_standard(policy, query.items())).get("error"):
         sessions = request.app[SESSIONS]
         session = sessions.read(request) or sessions.begin(admin=False)
         response = page(request, "fragment.html", session=session, name=policy.name, path=request.path)
@@ -85,11 +88,11 @@ async def show_refused(request: web.Request) -> web.StreamResponse:
 
 async def _finish(request: web.Request, app: str, pairs: Iterable[tuple[str, str]]) -> web.StreamResponse:
     services, session = request.app[SERVICES], request.app[SESSIONS].read(request)
-    params = _once(pairs)
+    policy = services.catalog.get(app)
+    params = _once(_standard(policy, pairs))
     if params is None:
         return _refused(app, Refused.UNREADABLE)
     taken = await take(services, app, session, params.pop("state", ""))
-    policy = services.catalog.get(app)
     if isinstance(taken, Refused):
         return _refused(app, taken)
     link = await find_link(services, taken.link)
@@ -105,6 +108,7 @@ async def _finish(request: web.Request, app: str, pairs: Iterable[tuple[str, str
             secrets=taken.secrets,
             actor=ACTOR,
             answer=answer,
+            callback=told(params),
         )
 
     await attempt(services, link, session, begun=taken.begun, typed=taken.fields, work=work)
@@ -130,7 +134,13 @@ async def _answer(services: Services, app: str, policy: Policy, login: Login, pa
         code=came.code,
         redirect_uri=login.redirect_uri,
         verifier=login.verifier,
+        callback=told(params),
     )
+
+
+def told(params: Mapping[str, str]) -> dict[str, str]:
+    """Return what a callback said beside what it is made of (RFC 6749 §4.1.2, §4.2.2): no code, token or state."""
+    return {name: value for name, value in params.items() if name not in _SINGLE | SECRET_TOKENS}
 
 
 def _said(policy: Policy, refused: CallbackRefused) -> AuthorizationServerError:
@@ -143,6 +153,12 @@ def _said(policy: Policy, refused: CallbackRefused) -> AuthorizationServerError:
         code = "" if refused.error in detail else f" ({refused.error})"
         detail = f"{policy.name} said: {detail}{code}"
     return AuthorizationServerError(Refusal(code="refresh_failed", detail=detail, hint=hint))
+
+
+def _standard(policy: Policy | None, pairs: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Return the parameters by their standard names, where the provider has others."""
+    login = None if policy is None else policy.auth.authorize
+    return pairs if login is None else as_standard(pairs, login.response)
 
 
 def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str] | None:

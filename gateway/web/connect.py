@@ -5,7 +5,7 @@ something isn't right, but for secrets, which never leave this listener again. W
 changed here, and is not even sent to the browser where it is secret.
 """
 
-import re
+import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,10 +17,11 @@ from gateway.admin.links import redirect_url
 from gateway.attempts import Attempts
 from gateway.errors import GatewayError, Refusal, StoreError
 from gateway.policy.fields import validate_fields
-from gateway.policy.model import Field, Policy
+from gateway.policy.model import Policy
 from gateway.vault import Connected
-from gateway.web import login
+from gateway.web import device, login
 from gateway.web.advice import for_the_admin, for_the_visitor, word_in
+from gateway.web.asking import asked_of, host_of, preset_of, scopes_of
 from gateway.web.forms import read_form
 from gateway.web.link import ACTOR, Opened, attempt, open_link, sorted_out
 from gateway.web.render import SESSIONS, page, see_other
@@ -31,8 +32,9 @@ TRIES = web.AppKey("tries", Attempts)
 """By a link's hash: each try is kept for ten minutes, or asks the provider whether a password is right."""
 PREFIX = "field."
 """Before a field's name in the form, so that no field of a policy can meet a name of ours."""
+AGAIN, STILL = "again", "still"
+"""The button that gives a code up, and the parameter of the page that doesn't load itself again."""
 _GONE = 410
-_VALUE = re.compile(r"\{\{.*?\}\}")
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -42,6 +44,10 @@ async def show(request: web.Request) -> web.StreamResponse:
         return _closed(request, found)
     sessions = request.app[SESSIONS]
     session = sessions.read(request)
+    if found.by_device and found.row.used_at is None and session is not None:
+        looked = await device.look(request.app[SERVICES], found, session)
+        if looked:
+            return see_other(found.path) if looked is True else _wait(request, found, looked)
     outcome = found.outcome_for(session)
     if found.row.used_at is not None:
         if outcome is None:
@@ -64,14 +70,21 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 async def connect(request: web.Request) -> web.StreamResponse:
-    """Check what was typed; then connect, or send the person to the provider's login."""
+    """Check what was typed; then connect, send the person to the provider's login, or get a code to type in there."""
     session, values = await read_form(request, request.app[SESSIONS])
     found = await open_link(request, request.match_info["token"])
     if isinstance(found, str):
         return _closed(request, found)
     if found.row.used_at is not None or found.row.expires_at <= request.app[SERVICES].clock():
         return see_other(found.path)
+    if found.by_device and values.get(AGAIN):
+        kept = await device.give_up(request.app[SERVICES], found, session)
+        typed = {name: value for name, value in kept.items() if name not in found.preset}
+        return await _form(request, found, typed=typed, errors={}, problem=None)
     typed = {name[len(PREFIX) :]: value for name, value in values.items() if name.startswith(PREFIX)}
+    for one in found.policy.fields:
+        if not one.is_asked:
+            typed.pop(one.name, None)  # not for whoever has the link to say
     given = typed | dict(found.preset)
     valid, errors = validate_fields(found.policy, given)
     if errors:
@@ -85,9 +98,15 @@ async def connect(request: web.Request) -> web.StreamResponse:
         response.headers["Retry-After"] = str(wait)
         return response
     tries.failed(link)
+    return await _begin(request, found, session, valid)
+
+
+async def _begin(request: web.Request, found: Opened, session: Session, valid: Mapping[str, str]) -> web.StreamResponse:
     if found.by_login:
         return await _leave(request, found, session, valid)
-    return await _connect(request, found, session, given)
+    if found.by_device:
+        return await _get_code(request, found, session, valid)
+    return await _connect(request, found, session, valid)
 
 
 async def _connect(
@@ -133,6 +152,41 @@ async def _leave(request: web.Request, found: Opened, session: Session, valid: M
     return response
 
 
+async def _get_code(
+    request: web.Request, found: Opened, session: Session, valid: Mapping[str, str]
+) -> web.StreamResponse:
+    """Get a code, and show it at the link's own URL."""
+    fields, hidden = sorted_out(found.policy, valid)
+    try:
+        await device.begin(request.app[SERVICES], found, session, fields=fields, hidden=hidden)
+    except StoreError:
+        raise
+    except GatewayError as error:
+        shown = {name: value for name, value in fields.items() if name not in found.preset}
+        return await _form(request, found, typed=shown, errors={}, problem=error.refusal, status=error.refusal.status)
+    return see_other(found.path)
+
+
+def _wait(request: web.Request, found: Opened, waiting: device.Waiting) -> web.StreamResponse:
+    """Show the code. The page loads itself again when it is worth it, unless whoever reads it wants it to be still."""
+    still = STILL in request.query
+    seconds = math.ceil(waiting.look_in)
+    response = page(
+        request,
+        "device.html",
+        name=found.policy.name,
+        waiting=waiting,
+        seconds=seconds,
+        still=still,
+        path=found.path,
+        quiet=f"{found.path}?{STILL}=1",
+        again=AGAIN,
+    )
+    if not still:
+        response.headers["Refresh"] = str(seconds)
+    return response
+
+
 async def _standing(request: web.Request, found: Opened) -> dict[str, str]:
     """Return what was filled in when this connection was last authorised."""
     if found.standing is None:
@@ -161,16 +215,13 @@ async def _form(
         app=found.app,
         name=policy.name,
         by_login=found.by_login,
+        by_device=found.by_device,
         asker=_asker(found.row.created_by),
-        scopes=[] if login_page is None else [(one, login_page.scope_words.get(one)) for one in login_page.scopes],
-        reach=dict.fromkeys(_host(url) for url in policy.allow.urls),
-        login_host="" if login_page is None else _host(login_page.url),
-        fields=[_shown(field, typed, errors) for field in policy.fields if field.name not in found.preset],
-        preset=[
-            (field.label, None if field.secret else found.preset[field.name])
-            for field in policy.fields
-            if field.name in found.preset
-        ],
+        scopes=scopes_of(policy),
+        reach=dict.fromkeys(host_of(url, policy) for url in policy.allow.urls),
+        login_host="" if login_page is None else host_of(login_page.url, policy),
+        groups=asked_of(policy, found.preset, typed, errors),
+        preset=preset_of(policy, found.preset),
         errors=errors,
         problem=problem,
         advice="" if problem is None else _advice(request, problem),
@@ -193,27 +244,6 @@ def _asker(created_by: str) -> str:
     """Return who made a link, in words a stranger understands."""
     key = f"connect.asker.{created_by}"
     return plain(key) if has(key) else created_by
-
-
-def _host(url: str) -> str:
-    """Return the host of a policy's URL or bare host, as people read it, with `…` for what they choose themselves."""
-    return _VALUE.sub("…", url).rpartition("://")[2].partition("/")[0]
-
-
-def _shown(field: Field, typed: Mapping[str, str], errors: Mapping[str, str]) -> dict[str, Any]:
-    """Return a field as the form shows it: a secret always empty."""
-    kept = "" if field.secret or field.once else typed.get(field.name, field.default or "")
-    return {
-        "name": field.name,
-        "label": field.label,
-        "help": field.help,
-        "choices": field.choices,
-        "required": field.required and not (field.secret and field.default),
-        "secret": field.secret,
-        "once": field.once,
-        "value": kept,
-        "error": errors.get(field.name, ""),
-    }
 
 
 def _field_errors(policy: Policy, refusal: Refusal) -> dict[str, str]:

@@ -16,7 +16,7 @@ from gateway.admin.dispatch import SERVICES
 from gateway.admin.links import BY_LOGIN, Outcome, claim_link, end_claim, find_link, outcome_of, preset_fields
 from gateway.admin.services import Services
 from gateway.errors import AuthorizationServerError, ClientError, PolicyError, Refusal, UpstreamError
-from gateway.policy.model import Policy
+from gateway.policy.model import Grant, Policy
 from gateway.secret import Secret
 from gateway.store.rows import ConnectionRow, LinkRow, Status
 from gateway.vault import Connected
@@ -57,6 +57,11 @@ class Opened:
     def by_login(self) -> bool:
         """Whether this app's people sign in on its own pages."""
         return self.policy.auth.grant in BY_LOGIN
+
+    @property
+    def by_device(self) -> bool:
+        """Whether this app's people type a code into its own pages, and nobody comes back."""
+        return self.policy.auth.grant is Grant.DEVICE_CODE
 
     def outcome_for(self, session: Session | None) -> Outcome | None:
         """Return how the last try ended if it was this browser's."""

@@ -68,7 +68,7 @@ async def begin(
     now, hashed = services.clock(), _hash(state.reveal())
     kept = {
         "link": found.token,
-        "login_url": url.partition("?")[0],
+        "login_url": url.partition("?")[0].partition("#")[0],
         "redirect_uri": redirect_uri,
         "verifier": verifier.reveal(),
         "fields": dict(fields),

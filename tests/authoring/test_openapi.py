@@ -234,6 +234,12 @@ def test_swagger_is_read_too() -> None:
         ),
         ({"url": "https://{gone}.example.com"}, ["https://{{ gone }}.example.com"], None),
         ({"url": "https://x.{gone}/"}, [], "was left out: its variable 'gone' has no default"),
+        (
+            {"url": "https://x.{end}/", "variables": {"end": {"enum": ["a.test", "b.test"], "default": "a.test"}}},
+            ["https://x.{{ end }}"],
+            None,
+        ),
+        ({"url": "https://{host}/v1"}, ["https://{{ host }}/v1"], None),
     ],
 )
 def test_a_server_is_an_allowed_url_if_credentials_may_go_there(
@@ -475,3 +481,39 @@ def test_what_an_alias_stands_for_is_not_looked_at_again_in_each_of_its_places(p
     assert time.process_time() - before < 2.0
     assert len(draft.text) < 100_000
     assert len(draft.schemes) <= 500
+
+
+RELATIVE = {
+    "a path": (
+        "https://api.example.com/docs/openapi.json",
+        {"servers": [{"url": "/v1"}]},
+        "https://api.example.com/v1",
+    ),
+    "a step up": (
+        "https://api.example.com/docs/openapi.json",
+        {"servers": [{"url": "../v2"}]},
+        "https://api.example.com/v2",
+    ),
+    "a whole one": (
+        "https://docs.example.com/a",
+        {"servers": [{"url": "https://api.example.com"}]},
+        "https://api.example.com",
+    ),
+    "no server": ("https://api.example.com/docs/openapi.json", {}, "https://api.example.com"),
+    "Swagger without a host": (
+        "https://api.example.com/v2.json",
+        {"swagger": "2.0", "basePath": "/v2"},
+        "https://api.example.com/v2",
+    ),
+}
+
+
+@pytest.mark.parametrize(("place", "document", "base"), RELATIVE.values(), ids=RELATIVE)
+def test_a_servers_url_starts_where_the_document_was_fetched(place: str, document: dict[str, Any], base: str) -> None:
+    written = json.dumps({"openapi": "3.1.0", **document} if "swagger" not in document else document)
+    assert tomllib.loads(from_openapi(written, place=place).text)["base_url"] == base
+
+
+def test_a_document_that_was_fetched_in_the_clear_names_no_server() -> None:
+    draft = from_openapi('{"openapi": "3.1.0", "servers": [{"url": "/v1"}]}', place="http://127.0.0.1:9/openapi.json")
+    assert tomllib.loads(draft.text)["allow"]["urls"] == []

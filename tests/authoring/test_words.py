@@ -52,9 +52,9 @@ def test_an_entry_is_told_as_it_is_matched(entry: str, coverage: dict[str, objec
         ("example.com/v1", "write https://example.com/v1"),
         ("https://a.*.test", "only at the start"),
         ("https://{{ site }}.com", "write the name out"),
-        ("https://x{{ a }}.example.com", "one whole label"),
+        ("https://x{{ a }}.com", "write the name out"),
         ("ftp://example.com", "clean URL"),
-        ("{{ url }}", "no host"),
+        ("{{ url }}x", "behind which its path must begin"),
     ],
 )
 def test_what_is_wrong_with_an_entry_is_said(entry: str, wrong: str) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.connect import asking, missing_fields
+from gateway.policy.load import load
 from gateway.store import rotation
+from tests.cli.conftest import BY_BROWSER
 
 Run = Callable[..., Any]
 
@@ -98,6 +101,47 @@ def test_connect_asks_a_person_for_what_is_missing_and_does_not_echo_secrets(
     assert asked == ["API key: ", "Region"]
 
 
+def test_what_a_person_is_asked_has_what_stands_around_it_and_an_example() -> None:
+    """Those without a heading first; what is hidden or found isn't asked for."""
+    text = """
+name = "X"
+[allow]
+urls = ["https://{{ site }}.desk.example"]
+[[fields]]
+name = "team"
+group = "Advanced"
+[[fields]]
+name = "site"
+prefix = "https://"
+suffix = ".desk.example"
+example = "acme"
+[[fields]]
+name = "host"
+kind = "host"
+example = "acme.test"
+[[fields]]
+name = "plan"
+hidden = true
+required = false
+[[fields]]
+name = "given"
+[[fields]]
+name = "instance"
+from = "{{ test.url }}"
+[auth]
+grant = "none"
+[test]
+url = "https://{{ site }}.desk.example/me"
+"""
+    policy = load(text, app="x", file="x.toml").policy
+    assert policy is not None
+    assert [asking(field) for field in missing_fields(policy, {"given": "x"}, {})] == [
+        "Site (https://….desk.example; such as acme)",
+        "Host (such as acme.test)",
+        "Team",
+    ]
+
+
 def test_connect_says_which_fields_are_missing_where_nobody_can_be_asked(gateway: Run) -> None:
     done = gateway("connect", "keyed", "--id", "x", "--field", "region=mars")
     assert done.status == 1
@@ -127,6 +171,19 @@ def test_connect_by_browser_prints_a_link_that_works_once(gateway: Run) -> None:
     assert done.out.startswith("http://127.0.0.1:8081/connect/gwl_")
     assert done.out.count("\n") == 1
     assert "Waiting" not in done.err
+
+
+def test_connect_with_a_code_says_what_is_wrong_with_the_id_first_and_makes_a_link_for_later(
+    connected: Run, place: Path
+) -> None:
+    """Nobody signs in for nothing: the provider, which isn't there, isn't asked."""
+    by_code = BY_BROWSER.replace('"authorization_code"', '"device_code"').replace("[auth.authorize]", "[auth.device]")
+    (place / "policies" / "code.toml").write_text(by_code)
+    taken = connected("connect", "code", "--id", "keyed-1")
+    assert taken.err == "error: The connection keyed-1 belongs to the app keyed. Choose another id.\n"
+    assert connected("connect", "code", "--id", "no id").err.startswith("error: A connection id is 1 to 64 letters")
+    link = connected("connect", "code", "--no-wait")
+    assert (link.status, link.out.startswith("http://127.0.0.1:8081/connect/gwl_")) == (0, True)
 
 
 def test_connections_are_listed_for_people_and_for_programs(connected: Run) -> None:

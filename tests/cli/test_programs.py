@@ -90,7 +90,29 @@ def test_help_is_there_at_once() -> None:
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(5)) < 0.4
+    assert any(seconds() < 0.4 for _ in range(5))
+
+
+def test_the_collector_comes_by_neither_in_a_short_command_nor_at_its_end(directory: Path) -> None:
+    """It would walk what was imported, again and again, and once more at the end: a third of all the work."""
+    code = """if True:
+        import gc, os, sys
+        from gateway.cli import main
+        seen = []
+        gc.callbacks.append(lambda phase, found: phase == "start" and seen.append(len(gc.get_objects())))
+        def end(status):
+            gc.collect()  # as Python does behind this
+            print(seen)
+            sys.stdout.flush()
+            os._exit(status)
+        sys.exit, sys.argv = end, ["gateway", "clients", "list", "--json"]
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=directory, env=surroundings(), capture_output=True, text=True, check=True
+    )
+    (walked,) = json.loads(done.stdout.splitlines()[-1])
+    assert walked < 1000
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -126,6 +126,33 @@ def test_a_person_connects_by_keyboard_alone(house, ann, grant):
     assert ann.faults == []
 
 
+def test_a_person_types_a_code_into_the_providers_page_in_another_tab(house, people):
+    """The code stays on the page, which loads itself until it is done, without any script."""
+    app = house.app("device_code")
+    where = house.link(app)
+    ann = people(java_script_enabled=False)
+    ann.page.goto(where)
+    assert "You get a short code" in ann.page.inner_text("main")
+    fill_in(ann.page, {})
+    code = ann.page.inner_text("pre.copy >> nth=0").strip()
+    with ann.context.expect_page() as opened:
+        ann.page.click(".device a.button")
+    tab = opened.value
+    person = house.person()
+    tab.fill("input[name=username]", person.username)
+    tab.fill("input[name=password]", person.password)
+    tab.click("button")
+    tab.fill("input[name=user_code]", code)
+    tab.click("button")
+    tab.click("button[value=accept]")
+    tab.wait_for_selector("text=Device Authorized")
+
+    ann.page.wait_for_selector("h1:has-text('Connected as John Doe')")
+    assert ann.page.url == where
+    assert house.call(house.connection(app)["id"]).status == 200
+    assert [fault for fault in ann.faults if "Content Security Policy" in fault] == []
+
+
 def test_an_implicit_token_leaves_the_address_before_anything_else_happens(house, ann):
     """While the style sheet and the form are kept on their way, the address and the history are clean already."""
     app = house.app("implicit")

@@ -34,6 +34,22 @@ def browser():
         yield running
 
 
+@pytest.fixture(scope="module")
+def window(browser):
+    """One for all pages: a new one for each costs more than to look at the page."""
+    opened = Watched(browser, reduced_motion="reduce")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def watched(window) -> Watched:
+    window.begin_anew()
+    window.page.emulate_media(color_scheme="light")
+    window.page.set_viewport_size(WIDE)
+    return window
+
+
 def violations(page: Page, *rules: str) -> list[str]:
     """Return what axe-core finds, by these rules or all: each rule, and the elements that break it."""
     if not page.evaluate("'axe' in window"):
@@ -44,33 +60,25 @@ def violations(page: Page, *rules: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_page_is_for_everybody_fits_a_phone_and_asks_nobody_else(gallery, browser, name):
-    watched = Watched(browser, viewport=WIDE, color_scheme="light", reduced_motion="reduce")
-    try:
-        gallery.all[name](watched)
-        page = watched.page
-        if name not in ALIKE:
-            assert violations(page) == []
-        page.emulate_media(color_scheme="dark")
-        page.set_viewport_size(NARROW)
-        assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
-        assert violations(page, *BY_LOOK) == [], "dark and narrow"
-        # Nothing that the policy of the page forbids was tried. The browser also notes pages with a status of 4xx.
-        assert [fault for fault in watched.faults if "Failed to load resource" not in fault] == []
-        hosts = {urlsplit(url).hostname for url in watched.asked}
-        assert hosts <= {"127.0.0.1", "localhost"}
-        if name not in ELSEWHERE:
-            assert hosts == {"127.0.0.1"}
-    finally:
-        watched.close()
+def test_every_page_is_for_everybody_fits_a_phone_and_asks_nobody_else(gallery, watched, name):
+    gallery.all[name](watched)
+    page = watched.page
+    if name not in ALIKE:
+        assert violations(page) == []
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size(NARROW)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+    assert violations(page, *BY_LOOK) == [], "dark and narrow"
+    # Nothing that the policy of the page forbids was tried. The browser also notes pages with a status of 4xx.
+    assert [fault for fault in watched.faults if "Failed to load resource" not in fault] == []
+    hosts = {urlsplit(url).hostname for url in watched.asked}
+    assert hosts <= {"127.0.0.1", "localhost"}
+    if name not in ELSEWHERE:
+        assert hosts == {"127.0.0.1"}
 
 
-def test_what_axe_looks_for_it_finds(browser):
-    watched = Watched(browser)
-    try:
-        watched.page.set_content('<html><body><img src="x"><input><p style="color:#ddd">pale words</p></body></html>')
-        found = " ".join(violations(watched.page))
-        for rule in ("image-alt", "label", "color-contrast", "html-has-lang", "document-title"):
-            assert rule in found
-    finally:
-        watched.close()
+def test_what_axe_looks_for_it_finds(watched):
+    watched.page.set_content('<html><body><img src="x"><input><p style="color:#ddd">pale words</p></body></html>')
+    found = " ".join(violations(watched.page))
+    for rule in ("image-alt", "label", "color-contrast", "html-has-lang", "document-title"):
+        assert rule in found

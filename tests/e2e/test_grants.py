@@ -297,6 +297,40 @@ def test_gateway_connect_waits_and_ends_when_the_person_is_through(house, visito
     assert f"Connected: {connection['id']} (John Doe)." in said
 
 
+def test_a_person_types_a_code_in_elsewhere_and_the_page_that_showed_it_is_connected(house, visitor):
+    """RFC 8628: another browser is at the provider's; then a call, a renewal, and who says no reads that it was so."""
+    app = house.app("device_code")
+    person = house.person()
+    page = visitor.submit(visitor.get(house.link(app)))
+    assert page.headers["Refresh"] == "1"
+    assert house.type_in(visitor, page, person).heading == "Connected as John Doe"
+    connection = house.connection(app)["id"]
+    assert house.call(connection).status == 200
+    house.provider.revoke(app.application)
+    assert house.call(connection).status == 200, "renewed with the refresh token"
+
+    page = visitor.submit(visitor.get(house.link(app, id=connection)))
+    assert (
+        "Whoever looked at the code at Orders refused it." in house.type_in(visitor, page, person, action="deny").text
+    )
+    assert house.connection(app)["status"] == "active"
+
+
+def test_gateway_connect_prints_a_code_and_waits_until_somebody_has_typed_it_in(house, visitor):
+    """The address and the code on standard output; at the end who is connected, and no secret of it anywhere."""
+    app = house.app("device_code")
+    with waiting_for_a_link(house.gateway, app) as (waiting, address):
+        code = waiting.stdout.readline().strip()
+        assert waiting.poll() is None
+        visitor.type_in(code, address, house.person())
+        out, said = waiting.communicate(timeout=20)
+    assert waiting.returncode == 0, said
+    connection = house.connection(app)
+    assert f"Connected: {connection['id']} (John Doe)." in said
+    assert [token for token in house.provider.tokens(app.application) if token in out + said] == []
+    assert house.call(connection["id"]).status == 200
+
+
 def test_the_redirect_url_to_register_is_shown_to_the_letter(house):
     """By the API: the provider compares it byte for byte (RFC 6749 §3.1.2.3)."""
     app, machine = house.app("authorization_code"), house.app("client_credentials")

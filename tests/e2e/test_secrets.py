@@ -11,9 +11,10 @@ import pytest
 
 from tests.e2e.harness import policies
 from tests.e2e.harness.clients import CLIENTS, Route
-from tests.e2e.harness.grants import House, come_back, waiting_for_a_link
+from tests.e2e.harness.grants import App, House, come_back, waiting_for_a_link
+from tests.e2e.harness.provider import Person
 from tests.e2e.harness.running import RunningGateway
-from tests.e2e.harness.visitor import Visitor, query_of
+from tests.e2e.harness.visitor import Page, Visitor, query_of
 
 CURL = CLIENTS[0]
 IN_A_QUERY = "what-a-caller-put-into-its-query"
@@ -27,6 +28,7 @@ READS = [
     "/clients",
     "/events",
 ]
+GRANTS = ("authorization_code", "implicit", "password", "client_credentials", "device_code")
 
 
 def forms(secret: str) -> set[bytes]:
@@ -160,32 +162,41 @@ def command_lines(process: int) -> list[bytes]:
     return [Path(f"/proc/{process}/cmdline").read_bytes(), *(line for one in children for line in command_lines(one))]
 
 
+def refused_try(house: House, visitor: Visitor, app: App, person: Person, wrong: str) -> Page:
+    """Open a link of the app and come to nothing with it: the person says no, or has the wrong secret."""
+    where = house.link(app)
+    if app.by_login:
+        return come_back(visitor, visitor.submit(visitor.sign_in(visitor.leave(where), person), follow=False))
+    if app.grant == "device_code":
+        return house.type_in(visitor, visitor.submit(visitor.get(where)), person, action="deny")
+    filled_in = house.what_to_fill_in(app, person)
+    wanted = dict.fromkeys(filled_in.keys() & {"password", "client_secret"}, wrong)
+    return visitor.submit(visitor.get(where), **filled_in | wanted)
+
+
 @pytest.mark.timeout(90)
 def test_no_secret_of_any_grant_is_found_anywhere(own_house, provider):
-    """All four grants by their pages, a refusal and a second try in each, a refresh, a disconnect, `gateway connect`.
+    """Every grant by its pages, a refusal and a second try in each, a refresh, a disconnect, `gateway connect`.
 
-    Searched for: client secrets, passwords, codes, verifiers, states, every kind of token. Searched in: the files while
-    the gateway runs (the write-ahead log too) and after it, its log at its most talkative, API answers, pages and their
-    headers, terminal output, process list. Pages alone may name a state, in the login URL that they lead to, and a
-    link's own address.
+    Searched for: client secrets, passwords, codes, device codes, verifiers, states, every kind of token. Searched in:
+    the files while the gateway runs (the write-ahead log too) and after it, its log at its most talkative, API answers,
+    pages and their headers, terminal output, process list. Pages alone may name a state, in the login URL that they
+    lead to, and a link's own address.
     """
     house, gateway = own_house, own_house.gateway
-    apps = [house.app(grant) for grant in ("authorization_code", "implicit", "password", "client_credentials")]
+    apps = [house.app(grant) for grant in GRANTS]
     person, wrong = house.person(), "wrong/password+of&this=run"
     lists: list[bytes] = []
     for app in apps:
         visitor = house.visitor()
-        where = house.link(app)
         filled_in = house.what_to_fill_in(app, person)
-        if app.by_login:
-            refused = come_back(visitor, visitor.submit(visitor.sign_in(visitor.leave(where), person), follow=False))
-        else:
-            wanted = dict.fromkeys(filled_in.keys() & {"password", "client_secret"}, wrong)
-            refused = visitor.submit(visitor.get(where), **filled_in | wanted)
+        refused = refused_try(house, visitor, app, person, wrong)
         assert "was not connected" in refused.text
         page = visitor.submit(refused, **filled_in)
         if app.by_login:
             page = come_back(visitor, visitor.allow(visitor.get(page.links["continue"]), follow=False))
+        elif app.grant == "device_code":
+            page = house.type_in(visitor, page, person)
         assert page.heading.startswith("Connected as")
         lists += command_lines(gateway.process.pid)
     with waiting_for_a_link(gateway, apps[0]) as (waiting, link):

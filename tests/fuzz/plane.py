@@ -162,6 +162,7 @@ class Plane:
             tracer=None,
             limiter=nothing,
             chance=lambda: 0.0,
+            entropy=bytes,
         )
         self.wire = Wire(self.caller(), self._lost)
 

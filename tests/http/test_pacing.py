@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.pacing import pause_asked, retry_after
+from gateway.http.pacing import ResetField, ResetForm, pause_asked, retry_after, retry_after_line
 from gateway.http.response import ResponseHead, read_response_head
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -104,3 +104,41 @@ def test_no_value_breaks_anything_and_none_stops_us_for_long(status: int, fields
     assert asked is None or 0 < asked <= 3600
     told = retry_after(answer, NOW)
     assert told is None or told >= 0
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "seconds", "said"),
+    [
+        ("seconds", b"30", 30.0, b"30"),
+        ("seconds", b"1.2", 1.2, b"2"),
+        ("seconds", b"0", None, b"0"),
+        ("seconds", b"99999999999999", 3600.0, b"86400"),
+        ("milliseconds", b"2500", 2.5, b"3"),
+        ("at", b"784111787", 10.0, b"10"),
+        ("at", b"784111770", None, b"0"),
+        ("at_milliseconds", b"784111787500", 10.5, b"11"),
+        ("date", b"Sun, 06 Nov 1994 08:49:47 GMT", 10.0, b"10"),
+        ("date", b"soon", 1.0, None),
+        ("at", b"soon", 1.0, None),
+        ("seconds", b"-1", 1.0, None),
+    ],
+)
+def test_the_policy_s_own_header_of_a_refusal_says_how_long_to_wait(
+    form: ResetForm, value: bytes, seconds: float | None, said: bytes | None
+) -> None:
+    reset = ResetField(b"x-reset", form)
+    for status, otherwise in ((429, 1.0), (503, None)):
+        answer = head(status, b"X-Reset: " + value)
+        assert pause_asked(answer, NOW, reset) == (seconds if said is not None else otherwise)
+        assert retry_after_line(answer, NOW, reset) == (b"" if said is None else b"Retry-After: %b\r\n" % said)
+    good = head(200, b"X-Reset: " + value)
+    assert (pause_asked(good, NOW, reset), retry_after_line(good, NOW, reset)) == (None, b"")
+
+
+def test_what_the_service_says_in_the_usual_way_stands_beside_it() -> None:
+    """The longer of two is heeded, and the caller's Retry-After is upstream's own."""
+    reset = ResetField(b"x-reset", "seconds")
+    both = head(429, b"X-Reset: 5", b"Retry-After: 9")
+    assert (pause_asked(both, NOW, reset), retry_after_line(both, NOW, reset)) == (9.0, b"")
+    twice = head(429, b"X-Reset: 5", b"X-Reset: 5")
+    assert (pause_asked(twice, NOW, reset), retry_after_line(twice, NOW, reset)) == (1.0, b"")

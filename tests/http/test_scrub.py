@@ -131,3 +131,17 @@ def test_a_secret_that_begins_with_another_is_not_taken_for_that_one_at_the_end_
     assert stream.feed(b"efgh.") == b"************."
     assert stream.feed(b"tok_abcd") == b""
     assert stream.flush() == b"********"
+
+
+@pytest.mark.parametrize("padding", [b"", b"-" * 2000])
+def test_a_scrubber_with_more_for_one_answer_finds_both_and_the_first_is_as_it_was(padding: bytes) -> None:
+    first = Scrubber((Secret("tok_abcdefgh"),))
+    both = first.joined((Secret("se+cret/now="),))
+    text = b"tok_abcdefgh se%2Bcret%2fnow= c2UrY3JldC9ub3c9 " + padding
+    assert both.text(text) == b"*" * 12 + b" " + b"*" * 16 + b" " + b"*" * 16 + b" " + padding
+    assert first.text(text) == b"*" * 12 + text[12:]
+    assert both.masked(b"se+cret/now=", b"?") == b"?"
+    stream = both.stream()
+    assert stream.feed(b"xse+cr") + stream.feed(b"et/now=y") + stream.flush() == b"x" + b"*" * 12 + b"y"
+    assert Scrubber(()).joined((Secret("abcd"),)).text(b"xabcd") == b"x****"
+    assert both.joined(()).text(text) == both.text(text)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.oauth.answer import TokenAnswer, TokenRefused, dig, read_revocation, read_token
+from gateway.oauth.answer import TokenAnswer, TokenRefused, dig, laid_over, read_revocation, read_token
 from gateway.oauth.endpoint import Endpoint
-from gateway.oauth.expiry import expiry, jwt_expiry, lifetime, renewal
+from gateway.oauth.expiry import end, expiry, jwt_expiry, lifetime, renewal
 from gateway.oauth.message import Answer
 from gateway.oauth.redact import redact
 from gateway.secret import Secret
@@ -86,6 +86,92 @@ def test_a_form_is_read_too() -> None:
 )
 def test_expires_in(given: Any, seconds: float | None) -> None:
     assert lifetime(given) == seconds
+
+
+LATER = 1_700_003_600  # an hour after NOW
+
+
+@pytest.mark.parametrize(
+    ("written", "given", "seconds"),
+    [
+        ("seconds", 3600, 3600),
+        ("milliseconds", "3600000", 3600),
+        ("milliseconds", 10**13, 10**10),
+        ("milliseconds", 10**30, 10 * 366 * 86400),
+        ("milliseconds", 0, None),
+        ("at", LATER, 3600),
+        ("at", str(LATER), 3600),
+        ("at", 1_700_000_000, None),
+        ("at", 10**400, None),
+        ("at", 10**30, 10 * 366 * 86400),
+        ("at", True, None),
+        ("at_milliseconds", LATER * 1000, 3600),
+        ("at_milliseconds", "soon", None),
+        ("date", "2023-11-14T23:13:20Z", 3600),
+        ("date", "2023-11-14t23:13:20.999z", 3600),
+        ("date", "2023-11-15 00:13:20+01:00", 3600),
+        ("date", "2023-11-14T18:43:20-0430", 3600),
+        ("date", "2023-11-14T23:13:20", 3600),
+        ("date", "2023-11-14T23:14", 3640),
+        ("date", "Tue, 14 Nov 2023 23:13:20 GMT", 3600),
+        ("date", "2023-11-14T22:13:20Z", None),
+        ("date", "2023-13-14T23:13:20Z", None),
+        ("date", "0000-01-01T00:00:00Z", None),
+        ("date", "9999-12-31T23:59:59Z", 10 * 366 * 86400),
+        ("date", "tomorrow", None),
+        ("date", LATER, None),
+        ("duration", "PT1H", 3600),
+        ("duration", "P1DT1H1M1.5S", 90061.5),
+        ("duration", "p2w", 14 * 86400),
+        ("duration", "1h", 3600),
+        ("duration", "P", None),
+        ("duration", "P1Y", None),
+        ("duration", "PT" + "9" * 400 + "S", None),
+        ("duration", 3600, None),
+        ("duration", None, None),
+    ],
+)
+def test_an_end_in_each_of_its_forms(written: Any, given: Any, seconds: float | None) -> None:
+    assert end(given, written, NOW) == (None if seconds is None else NOW + min(seconds, 10 * 366 * 86400))
+
+
+def test_what_lasts_longer_keeps_the_token_that_stands_and_counts_anew() -> None:
+    standing = Secret("old")
+    for body in (b'{"expires_in":60}', b'{"expires_in":60,"access_token":null}'):
+        got = read_token(Answer(status=200, headers=JSON, body=body), ENDPOINT, now=NOW, standing=standing)
+        assert isinstance(got, TokenAnswer)
+        assert (got.access_token, got.raw["access_token"], got.expires_at) == (standing, "old", NOW + 60)
+    empty = read_token(Answer(status=204), Endpoint(url="https://x.test", default_ttl=9), now=NOW, standing=standing)
+    assert isinstance(empty, TokenAnswer)
+    assert (empty.access_token, empty.expires_at) == (standing, NOW + 9)
+    newer = read_token(
+        Answer(status=200, headers=JSON, body=b'{"access_token":"new"}'), ENDPOINT, now=NOW, standing=standing
+    )
+    assert isinstance(newer, TokenAnswer)
+    assert newer.access_token == Secret("new")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"access_token":""}'),
+        (200, b'{"access_token":7}'),
+        (500, b""),
+        (400, b'{"error":"no"}'),
+        (200, b"<html>"),
+    ],
+)
+def test_no_bad_answer_lets_a_token_last_longer(status: int, body: bytes) -> None:
+    answer = Answer(status=status, headers=JSON, body=body)
+    assert isinstance(read_token(answer, ENDPOINT, now=NOW, standing=Secret("old")), TokenRefused)
+
+
+def test_an_exchange_lies_over_what_it_was_made_of_but_for_its_end() -> None:
+    first = read(b'{"access_token":"short","refresh_token":"rt","expires_in":60,"team":"t","scope":"a"}')
+    second = read(b'{"access_token":"long","scope":"b"}')
+    got = laid_over(first, second)
+    assert got.raw == {"access_token": "long", "refresh_token": "rt", "team": "t", "scope": "b"}
+    assert (got.access_token, got.refresh_token, got.expires_at) == (Secret("long"), Secret("rt"), None)
 
 
 def test_expiry_is_what_the_answer_says_else_the_policy_else_the_jwt_else_unknown() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gateway.oauth.answer import TokenAnswer, TokenRefused, read_revocation, read_token
 from gateway.oauth.authorize import CallbackRefused, CodeReceived, read_callback
 from gateway.oauth.endpoint import ClientCredentials, Endpoint, build_request
+from gateway.oauth.expiry import LONGEST, end
 from gateway.oauth.message import Answer
 from gateway.oauth.redact import SHOWN_LENGTH, redact
 from gateway.secret import Secret
@@ -42,6 +43,9 @@ LEAVES = (
             "\ud800",
             "\u202e",
             "3600",
+            "PT1H",
+            "2024-02-30T25:61:00Z",
+            "Wed, 21 Oct 2099 07:28:00",
             "1e999",
             "nan",
             "invalid_grant",
@@ -95,6 +99,10 @@ ENDPOINTS = st.builds(
     success_when=st.sampled_from([None, "ok", "data.ok"]),
     error=st.sampled_from([None, "message", "errors.0.detail", "errors.99999999999999999999.x"]),
     default_ttl=st.sampled_from([None, 60.0]),
+    expires=st.sampled_from(["seconds", "milliseconds", "at", "at_milliseconds", "date", "duration"]),
+)
+DATES = st.text("0123456789-:TZPHMSDW+., ", max_size=24) | st.sampled_from(
+    ["Tue, 99", "1h", "P1D", "2024-02-30T25:61Z"]
 )
 
 
@@ -117,6 +125,12 @@ def test_any_answer_is_tokens_fit_for_a_header_or_a_refusal_fit_to_be_shown(
             _check_shown(got.detail)
             assert got.retry_after is None or 0 <= got.retry_after <= 3600
             assert not (got.final and status >= 429)
+
+
+@given(DATES, st.sampled_from(["at", "date", "duration"]))
+def test_any_text_is_an_end_that_is_still_to_come_or_none(text: str, written: Any) -> None:
+    got = end(text, written, 1000.0)
+    assert got is None or 1000.0 < got <= 1000.0 + LONGEST
 
 
 def _check_shown(text: str) -> None:

@@ -9,6 +9,7 @@ from gateway.oauth.authorize import (
     AuthorizationEndpoint,
     CallbackRefused,
     CodeReceived,
+    as_standard,
     authorization_url,
     code_challenge,
     expected_issuer,
@@ -19,6 +20,8 @@ from gateway.oauth.grants import (
     client_credentials_request,
     code_request,
     join_scopes,
+    jwt_bearer_request,
+    own_request,
     password_request,
     refresh_request,
     revocation_request,
@@ -45,12 +48,12 @@ def test_body_authentication_sends_both_as_parameters() -> None:
 @pytest.mark.parametrize("auth", ["none", "basic", "body"])
 def test_a_public_client_names_itself_and_sends_no_secret(auth: str) -> None:
     client = ClientCredentials(client_id="pub")
-    request = refresh_request(Endpoint(url=URL, client_auth=auth), client, refresh_token=Secret("rt"))
+    request = refresh_request(Endpoint(url=URL, client_auth=auth), client, token=Secret("rt"))
     assert request.body == b"grant_type=refresh_token&refresh_token=rt&client_id=pub"
 
 
 def test_a_json_endpoint_gets_a_json_object() -> None:
-    request = refresh_request(Endpoint(url=URL, format="json"), CLIENT, refresh_token=Secret("rté"))
+    request = refresh_request(Endpoint(url=URL, format="json"), CLIENT, token=Secret("rté"))
     assert request.body == '{"grant_type":"refresh_token","refresh_token":"rté"}'.encode()
     assert dict(request.headers)["Content-Type"] == "application/json"
 
@@ -78,13 +81,67 @@ def test_a_code_is_exchanged_with_its_verifier_and_redirect_uri() -> None:
     }
 
 
+def test_a_standard_parameter_goes_by_the_providers_name_for_it() -> None:
+    names = {"client_id": "client_key", "client_secret": "key_secret", "refresh_token": "renewer"}
+    endpoint = Endpoint(url=URL, client_auth="body", names=names, params={"grant_type": False, "renewer2": "x"})
+    request = refresh_request(endpoint, CLIENT, token=Secret("rt"))
+    assert request.body == b"renewer=rt&client_key=app+1&key_secret=s%3Ae%2Fc%2Br+t&renewer2=x"
+    assert Secret("rt") in request.secrets
+    assert CLIENT.client_secret in request.secrets
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "sent"),
+    [
+        ("GET", URL, f"{URL}?grant_type=client_credentials"),
+        ("POST", f"{URL}?v=1", f"{URL}?v=1&grant_type=client_credentials"),
+    ],
+)
+def test_parameters_may_go_into_the_url_and_nothing_into_the_body(method, url, sent) -> None:
+    request = client_credentials_request(Endpoint(url=url, method=method, format="query"), CLIENT)
+    assert (request.method, request.url, request.body) == (method, sent, b"")
+    assert ("Content-Type" in dict(request.headers)) is (method == "POST")
+    assert "grant_type" not in repr(request)
+
+
+def test_json_may_be_nested() -> None:
+    params = {"auth": {"methods": ["password"], "n": 1, "on": False}, "grant_type": False}
+    endpoint = Endpoint(url=URL, format="json", method="PUT", params=params, secrets=(Secret("inside"),))
+    request = own_request(endpoint)
+    assert (request.method, request.body) == ("PUT", b'{"auth":{"methods":["password"],"n":1,"on":false}}')
+    assert request.secrets == (Secret("inside"),)
+
+
+def test_a_client_shows_who_it_is_by_what_it_has_signed() -> None:
+    client = ClientCredentials(client_id="app", client_secret=Secret("unused"), assertion=Secret("a.b.c"))
+    request = client_credentials_request(Endpoint(url=URL, client_auth="jwt"), client)
+    assert parse_qs(request.body.decode()) == {
+        "grant_type": ["client_credentials"],
+        "client_id": ["app"],
+        "client_assertion_type": ["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"],
+        "client_assertion": ["a.b.c"],
+    }
+    assert Secret("a.b.c") in request.secrets
+
+
+def test_a_signed_statement_is_a_grant() -> None:
+    request = jwt_bearer_request(Endpoint(url=URL), None, assertion=Secret("a.b.c"))
+    assert request.body == b"grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=a.b.c"
+
+
+def test_a_token_may_be_renewed_with_itself() -> None:
+    endpoint = Endpoint(url=URL, client_auth="none", names={"access_token": "fb_exchange_token"})
+    request = refresh_request(endpoint, None, token=Secret("at"), kind="access_token")
+    assert request.body == b"grant_type=refresh_token&fb_exchange_token=at"
+
+
 def test_a_revocation_names_the_kind_of_token() -> None:
     request = revocation_request(Endpoint(url=URL), CLIENT, token=Secret("tok"), hint="refresh_token")
     assert request.body == b"token=tok&token_type_hint=refresh_token"
 
 
 def test_a_request_never_shows_its_content_and_names_its_secrets() -> None:
-    request = refresh_request(Endpoint(url=URL + "?key=1", client_auth="body"), CLIENT, refresh_token=Secret("rt-1"))
+    request = refresh_request(Endpoint(url=URL + "?key=1", client_auth="body"), CLIENT, token=Secret("rt-1"))
     shown = repr(request)
     assert "rt-1" not in shown
     assert "s:e/c+r t" not in shown
@@ -129,6 +186,41 @@ def test_pkce_off_and_the_implicit_grant_send_no_challenge() -> None:
 def test_no_policy_can_take_the_state_out_or_fix_it() -> None:
     assert login(params={"state": "fixed"})["state"] == ["st"]
     assert login(params={"state": False})["state"] == ["st"]
+
+
+def test_the_login_url_has_the_providers_names_and_no_policy_can_fix_a_state_by_its_other_name() -> None:
+    names = {"client_id": "app", "redirect_uri": "back", "state": "csrf"}
+    query = login(names=names, params={"csrf": "fixed", "state": "fixed", "response_type": False})
+    assert query == {
+        "tenant": ["1"],
+        "app": ["cid"],
+        "back": ["https://gw.test/cb"],
+        "csrf": ["st"],
+        "code_challenge": [code_challenge(Secret("v" * 43), "S256")],
+        "code_challenge_method": ["S256"],
+    }
+
+
+def test_behind_a_route_of_the_page_stand_all_parameters() -> None:
+    endpoint = AuthorizationEndpoint(url="https://id.test/app?x=1", fragment="/oauth", pkce="off", scopes=["a", "b"])
+    url = authorization_url(
+        endpoint, client_id="cid", redirect_uri="https://gw.test/cb", state=Secret("st"), verifier=Secret("v" * 43)
+    )
+    assert url == (
+        "https://id.test/app?x=1#/oauth?response_type=code&client_id=cid"
+        "&redirect_uri=https%3A%2F%2Fgw.test%2Fcb&scope=a+b&state=st"
+    )
+
+
+def test_what_a_callback_says_has_standard_names_and_a_standard_name_that_is_not_its_own_is_dropped() -> None:
+    pairs = [("auth_code", "c"), ("code", "not the code"), ("state", "s"), ("shop", "x"), ("auth_code", "d")]
+    assert list(as_standard(pairs, {"code": "auth_code"})) == [
+        ("code", "c"),
+        ("state", "s"),
+        ("shop", "x"),
+        ("code", "d"),
+    ]
+    assert list(as_standard(pairs, {})) == pairs
 
 
 def test_a_callback_brings_a_code() -> None:

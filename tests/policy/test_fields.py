@@ -30,10 +30,49 @@ def test_defaults_are_filled_in_and_empty_optional_ones_left_out() -> None:
         ({"pattern": "[a-z]+"}, "a1", "must match [a-z]+"),
         ({"pattern": "[a-z]+"}, "a\n", "must match [a-z]+"),
         ({}, "a" * 16_385, "is too long"),
+        ({"kind": "email"}, "ann", "must be an e-mail address"),
+        ({"kind": "uuid"}, "7", "must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000"),
+        ({"kind": "host"}, "ok.test/x", "must be a host without a path, such as server.example.com"),
+        ({"kind": "host", "domains": ["ok.test"]}, "ok.test.evil.test", "must be on ok.test"),
+        ({"kind": "host", "domains": ["ok.test", "ok.example"]}, "notok.test", "must be on ok.test or ok.example"),
+        ({"kind": "url", "domains": ["ok.test"]}, "https://evil.test/ok.test", "must be on ok.test"),
+        ({"kind": "url"}, "http://ok.test", "must begin with https://, for credentials go there"),
+        ({"from": "{{ token.x }}"}, "x", "is found when connecting; leave it out"),
     ],
 )
 def test_a_wrong_value_is_said_beside_its_field(field: dict[str, Any], value: str, error: str) -> None:
     assert validate_fields(policy({"name": "a", **field}), {"a": value}) == ({}, {"a": error})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ({"kind": "email"}, "ann@ok.test"),
+        ({"kind": "uuid"}, "123e4567-e89b-12d3-a456-426614174000"),
+        ({"kind": "host"}, "ok.test:8443"),
+        ({"kind": "host", "domains": ["ok.test"]}, "OK.test"),
+        ({"kind": "host", "domains": ["ok.test"]}, "a.b.ok.test:8443"),
+        ({"kind": "url", "domains": ["ok.test"]}, "https://a.ok.test/base"),
+    ],
+)
+def test_a_value_of_its_kind_is_taken_as_it_is(field: dict[str, Any], value: str) -> None:
+    assert validate_fields(policy({"name": "a", **field}), {"a": value}) == ({"a": value}, {})
+
+
+def test_a_field_that_is_found_is_not_asked_for() -> None:
+    assert validate_fields(policy({"name": "a", "from": "{{ token.x }}"}), {}) == ({}, {})
+
+
+def test_a_stored_host_that_is_not_right_any_more_counts_as_none() -> None:
+    """The policy's author may pin the domains when there are connections already."""
+    field = {"name": "a", "kind": "host"}
+    stored = {"a": "elsewhere.test", "b": "kept"}
+    allow = {"urls": ["https://{{ a }}/"]}
+    assert with_defaults(policy(field, allow=allow), stored) == stored
+    assert with_defaults(policy(field | {"domains": ["ok.test"]}, allow=allow), stored) == {"b": "kept"}
+    assert with_defaults(
+        policy({"name": "a", "choices": ["x"]}, allow={"urls": ["https://{{ a }}.ok.test"]}), stored
+    ) == {"b": "kept"}
 
 
 def test_an_unknown_field_is_an_error() -> None:

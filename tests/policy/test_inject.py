@@ -11,10 +11,9 @@ from gateway.policy.template import MissingValue
 from gateway.secret import Secret
 
 
-def policy(grant: str = "api_key", **inject: Any) -> Policy:
-    return Policy.model_validate(
-        {"name": "X", "allow": {"urls": ["ok.test"]}, "auth": {"grant": grant}, "inject": inject}
-    )
+def policy(grant: str = "api_key", *, fields: tuple[dict[str, Any], ...] = (), **inject: Any) -> Policy:
+    rest = {"name": "X", "allow": {"urls": ["ok.test"]}, "auth": {"grant": grant}, "fields": fields}
+    return Policy.model_validate({**rest, "inject": inject})
 
 
 def test_headers_query_and_body_are_rendered() -> None:
@@ -68,6 +67,80 @@ def test_nothing_is_ever_injected_empty() -> None:
                 render(policy(**inject), Context(fields=fields))
     with pytest.raises(InjectionInvalid, match="is empty"):
         render(policy(headers={"A": "{{ k }}"}), Context(fields={"k": "  "}))
+
+
+OPTIONAL = ({"name": "tenant", "required": False}, {"name": "k"})
+
+
+@pytest.mark.parametrize(
+    ("value", "empty"),
+    [
+        ("{{ tenant }}", {}),
+        ("{{ tenant }}", {"tenant": ""}),
+        ("a {{ fields.tenant }}", {}),
+        ("{{ authData.tenant | b64encode }}", {"tenant": ""}),
+        ({"js": "return context.fields.tenant"}, {}),
+        ({"js": "return `x-${context.authData.tenant}`"}, {}),
+    ],
+)
+def test_a_value_that_needs_a_field_which_may_stay_empty_is_left_out_and_its_name_is_still_the_policy_s(
+    value: Any, empty: dict[str, str]
+) -> None:
+    one = policy(fields=OPTIONAL, headers={"A": value, "B": "2"}, defaults={"C": value}, query={"d": value})
+    injection = render(one, Context(fields=empty))
+    assert (injection.headers, injection.defaults, injection.query) == (((b"B", b"2"),), (), ())
+    assert injection.header_names == {b"a", b"b"}
+    assert injection.query_keys == {"d"}
+    filled = render(one, Context(fields={"tenant": "t"}))
+    assert (len(filled.headers), len(filled.defaults), len(filled.query)) == (2, 1, 1)
+
+
+KEYED = [*OPTIONAL, {"name": "key", "secret": True, "required": False}]
+
+
+@pytest.mark.parametrize(
+    ("value", "filled_in"),
+    [
+        ("Bearer {{ key }}", {}),
+        ("{{ tenant }}:{{ key }}", {"key": Secret("k-1234")}),
+        ("{{ key }}:{{ tenant }}", {"key": Secret("k-1234")}),
+        ("{{ access_token }} {{ tenant }}", {}),
+        ("{{ key }} {{ tenant }} {{ request.time }}", {"key": Secret("k-1234")}),
+        ({"js": "return `${context.fields.key}:${context.fields.tenant}`"}, {"key": Secret("k-1234")}),
+    ],
+)
+def test_a_request_never_goes_without_its_only_credential(value: Any, filled_in: dict[str, Any]) -> None:
+    context = Context(fields=filled_in, token={"access_token": "at-1234"})
+    one = policy(fields=KEYED, headers={"Authorization": value, "B": "2"})
+    with pytest.raises(MissingValue, match="nothing else would show who asks"):
+        render(one, context)
+    render(policy(fields=KEYED, headers={"A": value, "B": "{{ access_token }}"}), context)
+    render(policy("none", fields=KEYED, headers={"A": value}), context)
+
+
+def test_of_a_body_a_whole_member_is_left_out() -> None:
+    one = policy(fields=OPTIONAL, body={"a": {"b": ["{{ tenant }}"]}, "c": 1})
+    injection = render(one, Context())
+    assert (injection.body, injection.body_keys, injection.form_keys) == ({"c": 1}, {"a", "c"}, {"a", "c"})
+
+
+def test_a_value_that_needs_another_field_is_missing_all_the_same() -> None:
+    with pytest.raises(MissingValue, match=r"k is missing or empty; inject\.headers\.A needs it"):
+        render(policy(fields=OPTIONAL, headers={"A": "{{ k }}{{ tenant }}"}), Context())
+
+
+def test_the_client_s_id_may_stand_in_a_request() -> None:
+    injection = render(policy(headers={"Client-Id": "{{ app.client_id }}"}), Context(app={"client_id": "c-1"}))
+    assert (injection.headers, injection.secrets) == (((b"Client-Id", b"c-1"),), ())
+
+
+def test_a_default_may_say_what_the_content_is_and_nothing_else_of_the_body() -> None:
+    injection = render(policy(defaults={"content-type": "text/x", "X-V": "1"}), Context())
+    assert injection.default_type == b"text/x"
+    assert injection.default_lines == ((b"content-type", b"content-type: text/x\r\n"), (b"x-v", b"X-V: 1\r\n"))
+    for name in ("Content_Type", "Content-Length", "Host", "Proxy-X", "TE", "Content-Encoding"):
+        with pytest.raises(InjectionInvalid, match=rf"inject\.defaults\.{name}"):
+            render(policy(defaults={name: "x"}), Context())
 
 
 def test_a_script_s_failure_names_its_key_path() -> None:

@@ -105,6 +105,13 @@ def test_an_app_s_name_is_checked(app: str) -> None:
     assert [finding.path for finding in findings] == [""]
 
 
+def test_a_token_that_needs_a_secret_of_the_person_s_may_go_to_a_host_that_they_choose() -> None:
+    """With the app's own secret alone nobody gets one."""
+    case = Path(__file__).parent.parent / "cases/policies/own-token-with-an-empty-secret-to-chosen-host.toml"
+    needed = case.read_text().replace("required = false\n", "")
+    assert load(needed, app="crm", file="crm.toml").findings == ()
+
+
 def test_examples_try_every_value_of_a_field() -> None:
     text = """
 name = "X"

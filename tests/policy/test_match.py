@@ -142,6 +142,13 @@ def test_a_field_may_be_a_segment_of_the_path() -> None:
         matcher("https://ok.test/Accounts/{{ sid }}/", fields={"sid": ".."})
 
 
+@pytest.mark.parametrize("path", ["/{{team}}", "/{%raw%}team{%endraw%}", "/{%25"])
+def test_what_a_person_types_is_never_read_as_a_template(path: str) -> None:
+    rules = matcher("{{ server }}/api", fields={"server": f"https://own.test{path}"})
+    assert isinstance(decide(rules, f"https://own.test{path}/api/me"), Allowed)
+    assert isinstance(decide(rules, "https://own.test/team/api/me"), Denied)
+
+
 def test_deny_wins_over_urls_in_every_spelling_of_its_path() -> None:
     rules = matcher("ok.test", deny=("https://ok.test/v1/admin",))
     for path in (
@@ -278,7 +285,20 @@ def test_an_allowed_target_is_on_an_allowed_host_and_is_sent_as_it_came(before: 
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "/v1", "{{ a }}", "https://", "a.*.test", "a*.test", "ok.test/v1", "ok.test?x", "https://a@b/"]
+    "text",
+    [
+        "",
+        " ",
+        "/v1",
+        "{{ a }}b",
+        "*.{{ a }}",
+        "https://",
+        "a.*.test",
+        "a*.test",
+        "ok.test/v1",
+        "ok.test?x",
+        "https://a@b/",
+    ],
 )
 def test_what_is_no_entry_is_refused(text: str) -> None:
     with pytest.raises(EntryInvalid):

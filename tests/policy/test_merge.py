@@ -340,3 +340,28 @@ def test_a_name_that_looks_like_what_stands_between_strings_is_found_where_it_is
     merged = merge_body(injection, JSON, body.encode())
     assert merged is not None
     assert json.loads(merged) == {"a": "b", "c": ["d", "e"], "f": {"g": "h"}, name: 1}
+
+
+LEFT_OUT = Injection(query_names=frozenset({b"gone"}), body_names=frozenset({"gone"}))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [(None, None), ("", ""), ("gone=1", None), ("a=1&GONE[]=2&b", "a=1&b"), ("a", "a")],
+)
+def test_of_what_is_left_out_no_copy_in_the_query_stays(query: str | None, expected: str | None) -> None:
+    assert merge_query(LEFT_OUT, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "expected"),
+    [
+        (b"application/json", b'{"gone": 1}', b"{}"),
+        (b"application/json", b'{"a": 1, "Gone": 1}', b'{"a": 1}'),
+        (b"application/json", b'{"a": 1}', b'{"a": 1}'),
+        (b"application/x-www-form-urlencoded", b"gone=1&a=2", b"a=2"),
+        (b"application/x-www-form-urlencoded", b"gone=1", b""),
+    ],
+)
+def test_of_what_is_left_out_no_copy_in_the_body_stays(kind: bytes, body: bytes, expected: bytes) -> None:
+    assert merge_body(LEFT_OUT, kind, body) == expected

@@ -121,3 +121,12 @@ def test_values_take_texts_numbers_and_truth_from_scripts() -> None:
     assert render_json({"a": [Script(js="return {b: 1}"), "{{ x }}", 2]}, Context(fields={"x": "y"})) == {
         "a": [{"b": 1}, "y", 2]
     }
+
+
+def test_a_script_sees_the_client_the_time_and_the_signed_statement() -> None:
+    context = Context(
+        app={"client_id": "id", "client_secret": Secret("s1")}, request={"time": "7"}, assertion=Secret("j")
+    )
+    source = "return [context.app.client_id, context.app.client_secret, context.request.time, context.assertion].join()"
+    assert script.run(source, context) == "id,s1,7,j"
+    assert context.used == [Secret("s1"), Secret("j")]

@@ -22,6 +22,9 @@ CONTEXT = Context(
     },
     test={"profile": {"real_name": "John"}, "list": [{"id": 1}], "x-y": "z"},
     connection_id="crm-ann",
+    app={"client_id": "the-client"},
+    assertion=Secret("a.b.c"),
+    request={"time": "1500000000"},
 )
 
 
@@ -46,6 +49,7 @@ CONTEXT = Context(
         ("{{ test.list[0].id }}{{ test.list.0.id }}", "11"),
         ("{{ test['x-y'] }}", "z"),
         ("{{ connection.id }}", "crm-ann"),
+        ("{{ app.client_id }} {{ request.time }} {{ assertion }}", "the-client 1500000000 a.b.c"),
         ("{{ api_key | b64encode }}", "azox"),
         ("{{ api_key | urlencode }}", "k%3A1"),
         ("Basic {{ (region ~ ':' ~ api_key) | b64encode }}", "Basic RVU6azox"),
@@ -125,9 +129,12 @@ def test_secrets_are_noted_when_they_are_used() -> None:
     context = Context(fields={"a": Secret("s1"), "b": Secret("s2")}, token={"access_token": "s3", "id": "public"})
     Template.parse("{{ a }} {{ token.access_token }} {{ id }}").render(context)
     assert context.used == [Secret("s1"), Secret("s3")]
+    own = Context(app={"client_id": "public", "client_secret": Secret("s4")}, assertion=Secret("s5"))
+    Template.parse("{{ app.client_id }} {{ app.client_secret }} {{ assertion }}").render(own)
+    assert own.used == [Secret("s4"), Secret("s5")]
 
 
 def test_a_context_shows_no_secret() -> None:
-    context = Context(fields={"a": Secret("hunter2")})
+    context = Context(fields={"a": Secret("hunter2")}, app={"s": Secret("hunter2")}, assertion=Secret("hunter2"))
     Template.parse("{{ a }}").render(context)
     assert "hunter2" not in repr(context)

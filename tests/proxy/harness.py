@@ -7,8 +7,13 @@ import io
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace as dataclass_replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import orjson
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.access import Client
 from gateway.app.sockets import bound
@@ -20,6 +25,7 @@ from gateway.policy.context import Context
 from gateway.policy.inject import render
 from gateway.policy.load import load
 from gateway.policy.match import Matcher
+from gateway.policy.model import Policy
 from gateway.proxy.access_log import AccessLog
 from gateway.proxy.certs import Authority, _create, _moment
 from gateway.proxy.limiter import Limiter
@@ -86,6 +92,8 @@ class Service:
                     await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            pass  # by `stop`: the streams of Python 3.11 would log each with its traceback
         finally:
             self.closed.set()
             self._tasks.discard(task)
@@ -209,12 +217,18 @@ class FakeAccess:
         self.generation += 1
 
 
+@cache
+def policy_of(text: str) -> Policy:
+    """The policy that this text is, read once: a thousand tests have the same few."""
+    loaded = load(text, app="crm", file="crm.toml")
+    assert loaded.policy is not None, loaded.findings
+    return loaded.policy
+
+
 def make_live(
     policy_text: str, *, secret: str = "tok_abcdefgh", connection_id: str = "crm-ann", **changes: Any
 ) -> Live:
-    loaded = load(policy_text, app="crm", file="crm.toml")
-    assert loaded.policy is not None, loaded.findings
-    policy = loaded.policy
+    policy = policy_of(policy_text)
     context = Context(fields={"api_key": Secret(secret)}, token={"access_token": secret}, connection_id=connection_id)
     injection = render(policy, context)
     live = Live(
@@ -309,12 +323,21 @@ class Gateway:
 
 
 def settings(tmp_path: Path, **sections: Any) -> Settings:
-    values: dict[str, Any] = {
-        "data_dir": tmp_path,
-        "proxy": {"listen": "127.0.0.1:0"},
-        "egress": {"allow_networks": ["127.0.0.0/8"]},
-    }
-    return Settings(**{**values, **sections})
+    values: dict[str, Any] = {"proxy": {"listen": "127.0.0.1:0"}, "egress": {"allow_networks": ["127.0.0.0/8"]}}
+    given = orjson.dumps(values | sections, option=orjson.OPT_SORT_KEYS)
+    return _settings(given).model_copy(update={"data_dir": tmp_path})
+
+
+@cache
+def _settings(sections: bytes) -> Settings:
+    """The settings of these sections, read once: they are looked for in the environment, too."""
+    return Settings(**orjson.loads(sections))
+
+
+@cache
+def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The certificate and the key that every gateway here intercepts TLS by."""
+    return _create(_moment(time.time()))
 
 
 @contextlib.asynccontextmanager
@@ -329,14 +352,13 @@ async def running(
     vault, access, metrics = FakeVault(), FakeAccess(), Metrics()
     way_out = egress or Egress(allow_networks=["127.0.0.0/8"])
     log = AccessLog(json=True, tally=Tally(), stream=io.StringIO())
-    certificate, key = _create(_moment(time.time()))
     server = ProxyServer(
         vault=vault,  # type: ignore[arg-type]
         access=access,  # type: ignore[arg-type]
         egress=way_out,
         settings=configured,
         metrics=metrics,
-        certs=Authority(certificate, key, time.time),
+        certs=Authority(*authority(), time.time),
         gateway_id=GATEWAY_ID,
         log=log,
         clock=time.time,

@@ -405,3 +405,28 @@ async def test_an_answer_is_searched_for_the_secrets_of_every_try(gateway: Gatew
     assert b"X-Echo: ************ ************ ************\r\n" in echoed
     for token, asked in zip(tokens, gateway.service.requests, strict=True):
         assert f"Bearer {token}".encode() in asked
+
+
+# How the service says it.
+
+
+async def test_the_caller_reads_in_retry_after_what_the_service_says_in_a_header_of_its_own(
+    gateway: Gateway, caller: Caller
+) -> None:
+    """And the next request is the gateway's own 429: the service asked for none."""
+    paced(gateway, '[limits]\nreset = { header = "X-Quota-Reset", format = "milliseconds" }\n')
+    gateway.service.script = [b"HTTP/1.1 429 Slow\r\nX_Quota_Reset: 90500\r\nContent-Length: 0\r\n\r\n", OK]
+    answer = await caller.ask(gateway.request())
+    assert b"\r\nX_Quota_Reset: 90500\r\n" in answer
+    assert answer.count(b"\r\nRetry-After: 91\r\n") == 1
+    assert b'details="rate_limited"' in await caller.ask(gateway.request())
+    assert len(gateway.service.requests) == 1
+
+
+async def test_retry_after_of_the_service_s_own_is_passed_on_as_it_is(gateway: Gateway, caller: Caller) -> None:
+    paced(gateway, '[limits]\nreset = { header = "X-Quota-Reset", format = "seconds" }\n')
+    fields = b"X-Quota-Reset: 90\r\nRetry-After: 7\r\n"
+    gateway.service.script = [b"HTTP/1.1 503 Away\r\n" + fields + b"Content-Length: 0\r\n\r\n"]
+    answer = await caller.ask(gateway.request())
+    assert answer.lower().count(b"retry-after") == 1
+    assert b"\r\nRetry-After: 7\r\n" in answer

@@ -187,3 +187,75 @@ async def test_rule_06_a_token_that_was_refused_is_not_left_out_of_the_second_tr
     entrance.service.script = [b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"]
     assert problem(await caller.ask(entrance.request())) == (502, "reauthorization_required")
     assert len(entrance.requests) == 1
+
+
+DEFAULTS = """[inject.defaults]
+Content-Type = "application/json"
+X-Version = "2"
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "ours"),
+    [
+        (b"", b"X-Version: 2\r\n"),
+        (b"X-Version: 1\r\n", b""),
+        (b"x_version: 1\r\n", b""),
+        (b"X-Version:\r\n", b""),
+        (b"X-Versions: 1\r\n", b"X-Version: 2\r\n"),
+    ],
+)
+async def test_rule_06_a_default_is_added_where_the_caller_sends_no_such_header(
+    entrance: Entrance, caller: Caller, fields: bytes, ours: bytes
+) -> None:
+    entrance.connect(inject=DEFAULTS)
+    assert (await caller.ask(entrance.request(fields=fields))).endswith(b"ok")
+    sent = fields.replace(b"X-Version:\r", b"X-Version: \r")
+    assert entrance.requests == [b"GET /v1/users HTTP/1.1\r\nHost: ok.test\r\n" + sent + ours + VIA + b"\r\n"]
+
+
+async def test_rule_06_a_header_that_ends_here_is_none_that_the_caller_sends_on(
+    entrance: Entrance, caller: Caller
+) -> None:
+    entrance.connect(inject=DEFAULTS)
+    fields = b"Connection: X-Version\r\nX-Version: 1\r\n"
+    assert (await caller.ask(entrance.request(fields=fields))).endswith(b"ok")
+    assert entrance.requests[0].count(b"X-Version") == 1
+    assert b"X-Version: 2\r\n" in entrance.requests[0]
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunks"])
+@pytest.mark.parametrize(
+    ("fields", "body", "sent"),
+    [
+        (b"", b'{"a":1}', b'{"a":1,"service_key":"tok_abcdefgh"}'),
+        (b"Content-Type: text/plain\r\n", b'{"a":1}', b'{"a":1}'),
+        (b"Content-Type: application/x-www-form-urlencoded\r\n", b"a=1", b"a=1&service_key=tok_abcdefgh"),
+    ],
+)
+async def test_rule_06_content_is_what_the_default_says_where_the_caller_doesn_t(
+    entrance: Entrance, caller: Caller, *, fields: bytes, body: bytes, sent: bytes, chunked: bool
+) -> None:
+    entrance.connect(inject=DEFAULTS + BODY)
+    framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    length = b"Transfer-Encoding: chunked\r\n" if chunked else b"Content-Length: %d\r\n" % len(body)
+    assert (await caller.ask(entrance.request("POST", fields=fields + length, content=framed))).endswith(b"ok")
+    head, _, content = entrance.requests[0].partition(b"\r\n\r\n")
+    assert sent in content
+    assert head.lower().count(b"content-type:") == 1
+    assert (b"Content-Type: application/json" in head) is (not fields)
+
+
+async def test_rule_06_a_request_without_content_has_no_type_of_it(entrance: Entrance, caller: Caller) -> None:
+    entrance.connect(inject=DEFAULTS)
+    assert (await caller.ask(entrance.request("POST", fields=b"Content-Length: 0\r\n"))).endswith(b"ok")
+    assert b"Content-Type" not in entrance.requests[0]
+
+
+async def test_rule_06_what_is_left_out_the_caller_doesn_t_add(entrance: Entrance, caller: Caller) -> None:
+    """The name is the policy's, whether its field is filled in or not."""
+    optional = '[[fields]]\nname = "tenant"\nrequired = false\n[inject.headers]\nX-Tenant = "{{ tenant }}"\n'
+    entrance.connect(inject=optional + '[inject.query]\ntenant = "{{ tenant }}"\n')
+    request = entrance.request(path="/v1/users?tenant=mine&a=1", fields=b"x_tenant: mine\r\n")
+    assert (await caller.ask(request)).endswith(b"ok")
+    assert entrance.requests == [b"GET /v1/users?a=1 HTTP/1.1\r\nHost: ok.test\r\n" + VIA + b"\r\n"]

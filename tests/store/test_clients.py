@@ -135,6 +135,39 @@ async def test_a_login_comes_back_once(store: Store):
     assert await store.logins.prune(before=602.0) == 1
 
 
+async def test_a_device_code_is_polled_by_one_at_a_time_and_another_in_its_place_stays(store: Store):
+    """Of several servers one holds it; it is due again when its interval is over, or its holder never came back."""
+    row = LoginStateRow(
+        state_hash=b"s" * 32,
+        app="crm",
+        session_hash=b"b" * 32,
+        sealed=b"x",
+        created_at=1.0,
+        expires_at=601.0,
+        poll_at=6.0,
+        poll_interval=5.0,
+    )
+    await store.logins.put(row)
+    assert await store.logins.get(b"s" * 32) == row
+    assert not await store.logins.hold(row, now=5.9, until=120.0)
+    held = await asyncio.gather(*(store.logins.hold(row, now=6.0, until=120.0) for _ in range(10)))
+    assert held.count(True) == 1
+    assert await store.logins.hold(row, now=120.0, until=240.0), "its holder died"
+    await store.logins.wait(row, until=130.0, interval=10.0)
+    waiting = await store.logins.get(b"s" * 32)
+    assert waiting is not None
+    assert (waiting.poll_at, waiting.poll_interval) == (130.0, 10.0)
+
+    anew = replace(row, created_at=2.0, sealed=b"y")
+    await store.logins.put(anew)
+    assert not await store.logins.hold(row, now=1000.0, until=2000.0)
+    await store.logins.wait(row, until=1.0, interval=1.0)
+    await store.logins.drop(row)
+    assert await store.logins.get(b"s" * 32) == anew
+    await store.logins.drop(anew)
+    assert await store.logins.get(b"s" * 32) is None
+
+
 async def test_expired_links_are_pruned(store: Store):
     await store.links.insert(a_link())
     await store.links.insert(a_link(token_hash=b"i" * 32, expires_at=9000.0))

@@ -5,8 +5,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import event
 
-from gateway.store import Status, Store
+from gateway.store import LoginStateRow, Status, Store
 
+LOGIN = LoginStateRow(
+    state_hash=b"x", app="crm", session_hash=b"x", sealed=b"x", created_at=1.0, expires_at=2.0, poll_at=1.0
+)
 QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "get": lambda store: store.connections.get("crm-ann"),
     "find": lambda store: store.connections.find("crm", "u"),
@@ -71,6 +74,10 @@ QUERIES: dict[str, Callable[[Store], Awaitable[object]]] = {
     "claim link": lambda store: store.links.claim(b"x", claim="c", now=1.0, until=2.0, begun=1.0),
     "use link": lambda store: store.links.use(b"x", claim="c", now=1.0, outcome=b"x"),
     "take login": lambda store: store.logins.take(b"x"),
+    "get login": lambda store: store.logins.get(b"x"),
+    "hold login": lambda store: store.logins.hold(LOGIN, now=1.0, until=2.0),
+    "wait with login": lambda store: store.logins.wait(LOGIN, until=2.0, interval=5.0),
+    "drop login": lambda store: store.logins.drop(LOGIN),
     "prune logins": lambda store: store.logins.prune(before=1.0),
     "prune links": lambda store: store.links.prune(before=1.0),
     "prune requests": lambda store: store.requests.prune(before=1.0, keep=10),

@@ -339,6 +339,7 @@ async def test_explaining_shows_the_decision_and_what_would_be_injected_with_sec
         "limits": None,
         "inject": {
             "headers": {"Authorization": "Bearer ***"},
+            "defaults": {},
             "query": {"key": "***"},
             "body": {"version": "v2"},
         },

@@ -13,6 +13,15 @@ from aiohttp import web
 
 CODE = "the-code-of-these-tests"
 CLIENT_SECRET = "the-client-secret-of-these-tests"
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+CODES = {
+    "device_code": "the-device-code-of-these-tests",
+    "user_code": "WDJB-MJHT",
+    "verification_uri": "https://crm.example.com/device",
+    "verification_uri_complete": "https://crm.example.com/device?user_code=WDJB-MJHT",
+    "expires_in": 900,
+    "interval": 5,
+}
 TOKENS = {"access_token": "at-of-ann-secret", "refresh_token": "rt-of-ann-secret", "expires_in": 3600}
 ANN = {"id": "u-ann", "name": "Ann Ash"}
 
@@ -72,6 +81,10 @@ OWN_CLIENT_APP = (
     .replace('{{ secret = "client_secret" }}', '{{ field = "client_secret" }}')
     .replace("[auth]\n", '[[fields]]\nname = "client_id"\n[[fields]]\nname = "client_secret"\nsecret = true\n[auth]\n')
 )
+DEVICE_APP = POLICY.replace('grant = "authorization_code"', 'grant = "device_code"').replace(
+    POLICY[POLICY.index("[auth.authorize]") : POLICY.index("[auth.token]")],
+    '[auth.device]\nurl = "{url}/device"\nscopes = ["read", "write"]\nparams = {{ region = "{{{{ region }}}}" }}\n',
+)
 KEY_APP = (
     POLICY[: POLICY.index("[auth]")]
     + '[[fields]]\nname = "api_key"\nsecret = true\n[auth]\ngrant = "api_key"\n'
@@ -99,6 +112,7 @@ APPS = {
     "implicit": IMPLICIT_APP,
     "password": PASSWORD_APP,
     "machine": OWN_CLIENT_APP,
+    "device": DEVICE_APP,
     "key": KEY_APP,
     "basic": BASIC_APP,
     "none": NONE_APP,
@@ -108,7 +122,8 @@ APPS = {
 class Provider:
     """The token endpoint gives `tokens` for `CODE`, once the proof of the challenge is right; `/api/me` answers `me`.
 
-    `calls` has what each token request brought. `answer` takes the token endpoint's place.
+    `calls` has what each token request brought. `answer` takes the token endpoint's place. For `CODES`, or what stands
+    in `codes`, it says the words of `said` one after the other and then gives the tokens.
     """
 
     def __init__(self) -> None:
@@ -119,6 +134,9 @@ class Provider:
         self.me: tuple[int, Any] = (200, ANN)
         self.challenge: tuple[str, str] | None = None
         self.answer: Handler | None = None
+        self.codes: dict[str, Any] = dict(CODES)
+        self.asked: list[dict[str, str]] = []
+        self.said: list[str] = []
         self.leave = asyncio.Event()
 
     async def token(self, request: web.Request) -> web.StreamResponse:
@@ -130,7 +148,13 @@ class Provider:
             return answered
         if form["grant_type"] == "authorization_code" and not self._is_right(form):
             return web.json_response({"error": "invalid_grant", "error_description": "Wrong code"}, status=400)
+        if form["grant_type"] == DEVICE_GRANT and self.said:
+            return web.json_response({"error": self.said.pop(0)}, status=400)
         return web.json_response(self.tokens)
+
+    async def device(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(dict(parse_qsl(await request.text())))
+        return web.json_response(self.codes, status=400 if "error" in self.codes else 200)
 
     def _is_right(self, form: dict[str, Any]) -> bool:
         if form["code"] != CODE:
@@ -150,7 +174,9 @@ class Provider:
     async def serving(self) -> AsyncIterator[None]:
         """Listen on a free port of 127.0.0.1."""
         app = web.Application()
-        app.add_routes([web.post("/token", self.token), web.get("/api/me", self.profile)])
+        app.add_routes(
+            [web.post("/token", self.token), web.post("/device", self.device), web.get("/api/me", self.profile)]
+        )
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

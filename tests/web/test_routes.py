@@ -97,6 +97,8 @@ ELEMENTS = frozenset(
 SCRIPTS = frozenset({"fragment.js", "tail.js", "tester.js"})
 """The scripts that there may be, each in a file of its own; what else a page does, it does without."""
 OURS = re.compile(r"#.*|/(?![/\\]).*")
+OUTSIDE = {"target": "_blank", "rel": "noopener noreferrer"}
+"""Of a link that leaves a half-filled form or a code where they are: the page there learns nothing of ours."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ class Page(HTMLParser):
             (None, {"src": f"/static/{name}"}) for name in SCRIPTS
         ]:
             self.faults.append(f"<script {given}>")
+        if tag == "a" and OUTSIDE.items() <= given.items() and (given.get("href") or "").startswith("https://"):
+            attrs = [pair for pair in attrs if pair[0] not in {"href", "target"}]
         for name, value in attrs:
             if name.startswith("on") or name in {"style", "srcdoc", "http-equiv", "target", "ping"}:
                 self.faults.append(f"{name}={value}")
@@ -233,8 +237,13 @@ def test_the_search_for_what_a_page_must_not_have_finds_it():
         '<form action="/\\evil.test">',
         '<button formaction="https://evil.test/x">',
         '<meta http-equiv="refresh" content="0; url=//evil.test">',
+        '<a href="https://docs.test/">',
+        '<a href="https://docs.test/" target="_blank">',
+        '<a href="javascript:x" target="_blank" rel="noopener noreferrer">',
+        '<form action="https://evil.test" target="_blank" rel="noopener noreferrer">',
     ):
         assert page_faults(bad), bad
+    assert page_faults('<a href="https://docs.test/" target="_blank" rel="noopener noreferrer">x</a>') == []
     assert (
         page_faults('<a class="skip" href="#main">x</a><a href="/">x</a><script src="/static/fragment.js"></script>')
         == []

@@ -15,7 +15,9 @@ import pytest
 from gateway.store.rows import RequestRow
 from gateway.vault.credentials import Safe
 from gateway.web.setup.keeping import AT_ONCE
+from gateway.web.setup.page import grants
 from gateway.web.setup.shipped import shipped, shipped_text
+from tests.shipped import FEW
 from tests.web.filling import forms_of, press, press_with, sheet_of, sign_in
 from tests.web.harness import ADMIN, LOGIN, NOW, Answer, Web, form_token
 
@@ -105,7 +107,7 @@ async def test_each_step_says_where_it_stands_and_the_top_what_is_left_to_do(adm
 
 
 async def test_every_page_of_every_grant_says_nothing_but_its_words(admin):
-    for grant in ("authorization_code", "implicit", "password", "client_credentials", "api_key", "basic", "none"):
+    for grant in dict(grants()):
         page = await scratch(admin, grant)
         assert "{{ t(" not in page.text
         assert page.text.count("<h1>") == 1
@@ -121,8 +123,8 @@ async def test_looking_and_saving_without_a_change_leaves_the_file_as_it_is_to_t
     assert await events(admin) == []
 
 
-async def test_every_shipped_policy_goes_through_its_page_unchanged(admin):
-    for app in shipped():
+async def test_a_shipped_policy_goes_through_its_page_unchanged(admin):
+    for app in (file.stem for file in FEW):
         page = await begin(admin, **{"from": "shipped", "shipped": app})
         text = shipped_text(app)
         answer = await press(admin, page, "download")
@@ -393,6 +395,17 @@ async def test_an_app_from_scratch_is_written_when_it_is_saved_and_not_before(ad
     policy = admin.gateway.catalog.get("new-one")
     assert (policy.name, policy.auth.grant, policy.base_url) == ("New One", "api_key", "https://api.new.example")
     assert await events(admin) == [("app.created", "admin-page", "new-one")]
+
+
+async def test_the_services_stand_under_the_letters_that_they_begin_with(admin):
+    page = (await admin.get("/apps/new")).text
+    _, *groups = page.split('<optgroup label="')
+    assert [group[0] for group in groups] == sorted({name[0].upper() for name in shipped().values()})
+    offered = [
+        (group[0], *pair) for group in groups for pair in re.findall(r'<option value="(.*?)">(.*?)</option>', group)
+    ]
+    assert [(app, name) for _, app, name in offered] == list(shipped().items())
+    assert all(name[0].upper() == letter for letter, _, name in offered)
 
 
 async def test_an_app_from_a_shipped_policy_can_be_called_as_one_likes(admin):

@@ -56,6 +56,21 @@ async def test_a_login_begun_at_one_server_is_finished_at_the_other(homes):
         assert "Connected as Ann Ash" in (await elsewhere.come_back("code", code=CODE, state=asked["state"])).text
 
 
+async def test_of_two_servers_one_polls_for_a_device_code_and_either_may_finish(homes):
+    """The page loads itself at whichever server is behind the public URL just then."""
+    one, two = homes
+    path = await one.link("device")
+    one.provider.said = ["authorization_pending"]
+    async with one.browser() as ann:
+        elsewhere = Browser(two.web, two.provider, ann._web._session)
+        await ann.send(path)
+        for count in (1, 2):
+            one.gateway.now = two.gateway.now = one.gateway.now + 5
+            await asyncio.gather(*(browser.get(path) for browser in (ann, elsewhere, ann, elsewhere)))
+            assert len(one.provider.calls) == count
+        assert "Connected as Ann Ash" in (await elsewhere.get(path)).text
+
+
 async def test_a_second_click_waits_and_ends_at_the_same_page(homes):
     one, _ = homes
     held, go_on = asyncio.Event(), asyncio.Event()

@@ -11,6 +11,7 @@ from gateway.policy.match import NEVER
 from gateway.policy.model import Allow
 from gateway.policy.structure import HOLE
 from gateway.policy.suffix import is_public_suffix
+from gateway.policy.url import Spot
 
 _METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*")
@@ -42,7 +43,7 @@ def _entries(draft: Draft, allow: Allow) -> Iterator[Fault]:
             except EntryInvalid as error:
                 yield at, str(error)
                 continue
-            yield from urls.host_fields(draft, entry.url, at)
+            yield from urls.host_fields(draft, entry.url, at, covers_below=entry.wildcard or not entry.scheme_written)
             if key == "urls" and (fault := suffix_fault(entry)):
                 yield at, fault
 
@@ -50,19 +51,13 @@ def _entries(draft: Draft, allow: Allow) -> Iterator[Fault]:
 def suffix_fault(entry: EntryTemplate) -> str | None:
     """Say why an entry covers what anyone can register, or None: credentials don't go to whoever registers a name."""
     host = entry.url.sample.host
-    if _ADDRESS.fullmatch(host):
+    if _ADDRESS.fullmatch(host) or not {Spot.HOST, Spot.URL}.isdisjoint(entry.url.spots.values()):
         return None
     covers_below = entry.wildcard or not entry.scheme_written
     if covers_below and is_public_suffix(host):
         advice = "write a host below it, or one whole origin with its scheme, as in https://localhost:8443"
         return f"{host!r} is a public suffix, under which anyone can have a host; {advice}"
-    labels = host.split(".")
-    values = [number for number, label in enumerate(labels) if label in entry.url.stand_ins]
-    if values and (
-        values[-1] == len(labels) - 1 or is_public_suffix(".".join(labels[values[-1] + 1 :]), icann_only=True)
-    ):
-        return "has a field where the site's own name is, so who fills it in could choose any site; write the name out"
-    return None
+    return urls.site_fault(entry.url)
 
 
 def _methods(allow: Allow) -> Iterator[Fault]:

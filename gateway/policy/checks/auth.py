@@ -1,7 +1,7 @@
 """Checks of [auth] and [test]: what each grant needs, where credentials may stand, and where they may be sent."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from gateway.policy.checks import urls
 from gateway.policy.draft import Draft
@@ -24,8 +24,19 @@ _NEEDS: dict[Grant, tuple[str, ...]] = {
     Grant.IMPLICIT: ("client_id", "authorize"),
     Grant.PASSWORD: ("token",),
     Grant.CLIENT_CREDENTIALS: ("client_id", "client_secret", "token"),
+    Grant.JWT_BEARER: ("assertion", "token"),
+    Grant.JWT: ("assertion",),
+    Grant.DEVICE_CODE: ("client_id", "device", "token"),
+    Grant.CUSTOM: ("token",),
 }
-_TOKEN_ONLY = ("authorize", "token", "refresh", "revoke", "keep_alive")
+_TOKEN_ONLY = ("authorize", "device", "token", "exchange", "refresh", "revoke", "assertion", "keep_alive")
+_ASKED = ("authorize", "device", "token", "exchange", "refresh", "revoke")
+_LEFT_OUT: dict[Grant, Mapping[str, str]] = {
+    Grant.IMPLICIT: {"exchange": "whose token comes through the browser"},
+    Grant.JWT_BEARER: {"refresh": "which asks anew; margin and default_ttl stand in [auth.token], too"},
+    Grant.JWT: dict.fromkeys(("token", "exchange", "refresh", "revoke", "keep_alive"), "which asks nobody"),
+}
+"""What a grant has no use for, and why."""
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -40,36 +51,67 @@ def check(draft: Draft) -> Iterator[Fault]:
 
 def _sections(auth: Auth) -> Iterator[Fault]:
     for name in _NEEDS.get(auth.grant, ()):
-        if getattr(auth, name) is None:
-            what = f"add [auth.{name}] with its url" if name in _TOKEN_ONLY else "add it"
+        if getattr(auth, name) is None and not (name == "client_secret" and _authenticates_without(auth)):
+            what = (
+                f"add [auth.{name}] with its {'url' if name in _ASKED else 'key'}" if name in _TOKEN_ONLY else "add it"
+            )
             yield f"auth.{name}", f"is required for the grant {auth.grant}; {what}"
     if (
         auth.grant is Grant.AUTHORIZATION_CODE
         and auth.client_secret is None
         and auth.token
-        and auth.token.client_auth != "none"
+        and not _authenticates_without(auth)
     ):
         yield "auth.client_secret", 'is required; or say client_auth = "none" in [auth.token] for a public client'
-    if not auth.grant.has_token:
-        for name in _TOKEN_ONLY:
-            if getattr(auth, name) is not None:
-                yield f"auth.{name}", f"has no use for the grant {auth.grant}; leave it out or choose another grant"
-    if auth.grant in (Grant.PASSWORD, Grant.CLIENT_CREDENTIALS) and auth.authorize:
-        yield "auth.authorize", f"has no use for the grant {auth.grant}, which has no login page; leave it out"
-    if auth.refresh and auth.refresh.url is None and auth.token is None and auth.grant.has_token:
+    for name in ("token", "exchange", "refresh", "revoke"):
+        if getattr(getattr(auth, name), "client_auth", None) == "tls" and auth.certificate is None:
+            yield f"auth.{name}.client_auth", "is by a certificate, and there is no auth.certificate; add it"
+    yield from _useless(auth)
+    yield from _logins(auth)
+    renews = auth.grant.has_token and "refresh" not in _LEFT_OUT.get(auth.grant, {})
+    if auth.refresh and auth.refresh.url is None and auth.token is None and renews:
         yield "auth.refresh.url", "is required, as there is no [auth.token] to take it from"
     if auth.keep_alive is not None and auth.keep_alive <= 0:
         yield "auth.keep_alive", "must be more than nothing"
 
 
+def _useless(auth: Auth) -> Iterator[Fault]:
+    """Sections that the grant leaves out."""
+    if not auth.grant.has_token:
+        for name in _TOKEN_ONLY:
+            if getattr(auth, name) is not None:
+                yield f"auth.{name}", f"has no use for the grant {auth.grant}; leave it out or choose another grant"
+    for name, why in _LEFT_OUT.get(auth.grant, {}).items():
+        if getattr(auth, name) is not None:
+            yield f"auth.{name}", f"has no use for the grant {auth.grant}, {why}; leave it out"
+
+
+def _logins(auth: Auth) -> Iterator[Fault]:
+    """Where a person allows it: one way alone."""
+    if auth.device and auth.grant.has_token and auth.grant is not Grant.DEVICE_CODE:
+        yield "auth.device", f"has no use for the grant {auth.grant}; leave it out, or choose the grant device_code"
+    if auth.authorize and auth.grant.has_token and auth.grant not in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT):
+        yield "auth.authorize", f"has no use for the grant {auth.grant}, which has no login page; leave it out"
+
+
+def _authenticates_without(auth: Auth) -> bool:
+    """Whether the client shows who it is without a secret, or not at all."""
+    return auth.token is not None and auth.token.client_auth in ("jwt", "tls", "none")
+
+
 def _credentials(draft: Draft, auth: Auth) -> Iterator[Fault]:
-    if isinstance(auth.client_secret, str):
-        right = 'write { secret = "client_secret" } or { env = "NAME" }'
-        yield "auth.client_secret", f"is written as a text, and a policy never holds a secret; {right}"
-    for name in ("client_id", "client_secret"):
+    for name, source in (
+        ("client_id", auth.client_id),
+        ("client_secret", auth.client_secret),
+        ("certificate", auth.certificate),
+        ("assertion.key", auth.assertion.key if auth.assertion else None),
+    ):
         at = f"auth.{name}"
-        match getattr(auth, name):
-            case str() as text if name == "client_id" and "{{" in text:
+        match source:
+            case str() if name != "client_id":
+                right = f'write {{ secret = "{name.replace("assertion.key", "key")}" }} or {{ env = "NAME" }}'
+                yield at, f"is written as a text, and a policy never holds a secret; {right}"
+            case str() as text if "{{" in text:
                 yield at, 'is no template; for a value of the person\'s own write { field = "…" }'
             case str() as text if not text.strip():
                 yield at, "is empty"
@@ -88,16 +130,18 @@ def _field_source(draft: Draft, name: str, field: str) -> Iterator[Fault]:
         if field not in draft.field_names:
             yield at, urls.unknown_field(draft, field)
         return
+    if known.source is not None:
+        yield at, f"names the field {field}, which is found only when connecting; a client is known before"
     if known.once:
         yield at, f"names the field {field}, which is used once and never stored; renewing needs it again"
-    if name == "client_secret" and not known.secret:
+    if name != "client_id" and not known.secret:
         yield at, f"names the field {field}, which is not secret; add secret = true to it"
     if not known.required and known.default is None:
         yield at, f"names the field {field}, which may stay empty; make it required"
 
 
 def _endpoints(draft: Draft, auth: Auth) -> Iterator[Fault]:
-    for name in ("authorize", "token", "refresh", "revoke"):
+    for name in _ASKED:
         section = getattr(auth, name)
         if section is None or section.url is None:
             continue
@@ -107,12 +151,14 @@ def _endpoints(draft: Draft, auth: Auth) -> Iterator[Fault]:
         if url is not None:
             yield from urls.secure(url, at)
             yield from urls.host_fields(draft, url, at)
-    for name in ("token", "refresh"):
+    for name in ("token", "exchange", "refresh"):
         section = getattr(auth, name)
         if section is not None:
             yield from _answer(section, f"auth.{name}")
     if auth.authorize:
         yield from _login(auth.authorize)
+    if auth.device:
+        yield from _scopes(auth.device.scopes, "auth.device")
 
 
 def is_scope(text: str) -> bool:
@@ -120,10 +166,14 @@ def is_scope(text: str) -> bool:
     return bool(text.strip()) and not re.search(r"[\s\"\\]", text)
 
 
-def _login(login: Authorize) -> Iterator[Fault]:
-    for number, scope in enumerate(login.scopes):
+def _scopes(scopes: Sequence[str], at: str) -> Iterator[Fault]:
+    for number, scope in enumerate(scopes):
         if not is_scope(scope):
-            yield f"auth.authorize.scopes[{number}]", "must be one scope, without blanks or quotes; list each by itself"
+            yield f"{at}.scopes[{number}]", "must be one scope, without blanks or quotes; list each by itself"
+
+
+def _login(login: Authorize) -> Iterator[Fault]:
+    yield from _scopes(login.scopes, "auth.authorize")
     for scope, words in login.scope_words.items():
         at = key_path(("auth", "authorize", "scope_words", scope))
         if scope not in login.scopes:

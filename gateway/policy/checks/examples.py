@@ -4,23 +4,20 @@ A field that may be anything is tried with what the URL itself has in its place:
 allows it.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping
 
-from gateway.http.target import Target, TargetInvalid, parse_target
+from gateway.http.target import TargetInvalid, parse_target
 from gateway.policy.checks import urls
+from gateway.policy.checks.candidates import SAMPLE, field_values, spots_of
 from gateway.policy.context import Context
 from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
+from gateway.policy.fields import error_of
 from gateway.policy.finding import Fault
 from gateway.policy.match import Allowed, Decision, Denied, Matcher
-from gateway.policy.model import Allow
-from gateway.policy.pattern import PatternInvalid, matches
+from gateway.policy.model import Allow, Lookup
 from gateway.policy.template import Path
-from gateway.policy.url import UrlInvalid, UrlTemplate, join
-
-_MAX_TRIED = 200  # combinations of field values
-_SAMPLE = "sample"
+from gateway.policy.url import UrlTemplate, join
 
 
 def check(draft: Draft) -> Iterator[Fault]:
@@ -31,12 +28,28 @@ def check(draft: Draft) -> Iterator[Fault]:
     if allow is None or not _readable(allow):
         return
     for number, example in draft.examples:
-        decision = decide(draft, allow, example.method, example.url)
+        if wrong := sorted(example.fields.keys() - draft.field_names):
+            yield f"examples[{number}].fields.{wrong[0]}", urls.unknown_field(draft, wrong[0])
+            continue
+        if faults := list(_values(draft, example.fields, f"examples[{number}].fields")):
+            yield from faults
+            continue
+        decision = decide(draft, allow, example.method, example.url, example.fields)
         if isinstance(decision, Allowed) and not example.allowed:
             yield f"examples[{number}]", f"does not hold: it should be denied and is allowed by {decision.rule!r}"
         elif isinstance(decision, Denied) and example.allowed:
             yield f"examples[{number}]", f"does not hold: {' '.join(filter(None, [decision.reason, decision.hint]))}"
     yield from _own_calls(draft, allow, base[0])
+
+
+def _values(draft: Draft, given: Mapping[str, str], at: str) -> Iterator[Fault]:
+    """What an example says of a field must be right for it."""
+    spots = spots_of(draft)
+    for name, value in given.items():
+        field = draft.by_name.get(name)
+        standing = frozenset({spots[name]}) if name in spots else frozenset()
+        if field is not None and (wrong := error_of(field, value, standing)):
+            yield f"{at}.{name}", wrong
 
 
 def _base(draft: Draft) -> tuple[UrlTemplate | None, list[Fault]]:
@@ -61,14 +74,17 @@ def _readable(allow: Allow) -> bool:
     return bool(allow.urls)
 
 
-def decide(draft: Draft, allow: Allow, method: str, url: str) -> Decision:
-    """Decide on a request by a draft whose entries can be read: allowed if some value of its fields allows it."""
+def decide(draft: Draft, allow: Allow, method: str, url: str, fields: Mapping[str, str] | None = None) -> Decision:
+    """Decide on a request by a draft whose entries can be read: allowed if some value of its fields allows it.
+
+    `fields` are values that are given.
+    """
     try:
         target = parse_target(url)
     except TargetInvalid as error:
         return Denied(f"It is no clean URL: {error}.")
     decision: Decision = Denied("No value of its fields allows it.")
-    for values in _field_values(draft, target):
+    for values in field_values(draft, target, fields or {}):
         try:
             decision = Matcher.compile(allow, values).decide(method, target)
         except ValueError:  # this value can't stand in a host, so it allows nothing
@@ -78,83 +94,48 @@ def decide(draft: Draft, allow: Allow, method: str, url: str) -> Decision:
     return decision
 
 
-def _field_values(draft: Draft, target: Target | None) -> Iterator[Mapping[str, str]]:
-    """Yield combinations of values for the fields that stand in allowed URLs."""
-    used = _used(draft)
-    places = [*target.host.split("."), *target.path.split("/")] if target else []
-    names = [field for name, field in draft.by_name.items() if name in used]
-    options = [
-        field.choices
-        or tuple(
-            dict.fromkeys(
-                [*filter(None, [field.default]), *(place for place in places if _fits(field.pattern, place)), _SAMPLE]
-            )
-        )
-        for field in names
-    ]
-    for combination in itertools.islice(itertools.product(*options), _MAX_TRIED):
-        yield {field.name: value for field, value in zip(names, combination, strict=True)}
-
-
-def _used(draft: Draft) -> set[str]:
-    allow = draft.allow
-    texts = [(text, False) for text in allow.urls] + [(text, True) for text in allow.deny] if allow else []
-    paths = {path[-1] for text, deny in texts for path in EntryTemplate.parse(text, deny=deny).url.paths}
-    if draft.base_url:
-        paths |= {name[-1] for name in UrlTemplate.parse(draft.base_url).paths} if _is_url(draft.base_url) else set()
-    return paths
-
-
-def _is_url(text: str) -> bool:
-    try:
-        UrlTemplate.parse(text)
-    except UrlInvalid:
-        return False
-    return True
-
-
-def _fits(pattern: str | None, place: str) -> bool:
-    if not place or pattern is None:
-        return bool(place)
-    try:
-        return matches(pattern, place)
-    except PatternInvalid:
-        return True
-
-
 class _Samples(Context):
     """A context that has something for every path, as the token's or the test's answer would."""
 
     def value(self, path: Path) -> object:
-        return super().value(path) or _SAMPLE
+        return super().value(path) or SAMPLE
 
 
 def _own_calls(draft: Draft, allow: Allow, base: UrlTemplate | None) -> Iterator[Fault]:
-    """The test call carries the credentials too, so it must be allowed; a base URL must be on an allowed host."""
-    for values in _field_values(draft, None):
+    """What the policy calls itself carries the credentials too, so it must be allowed, and so must the base URL."""
+    found = {field.name for _, field in draft.fields if field.source is not None}
+    early = tuple(text for text in allow.urls if found.isdisjoint(EntryTemplate.parse(text).url.host_fields))
+    calls = (
+        ("test", draft.test, allow),
+        ("lookup", draft.lookup, allow.model_copy(update={"urls": early})),
+    )
+    for values in field_values(draft, None):
         context = _Samples(fields=values)
         try:
-            matcher = Matcher.compile(allow, values)
             root = base.render(context) if base else None
-            whole = _test_url(draft, context, root)
-            decision = matcher.decide(draft.test.method, parse_target(whole)) if draft.test and whole else None
+            matcher = Matcher.compile(allow, values)
+            denied = [
+                (f"{name}.url", decision)
+                for name, call, rules in calls
+                if call and isinstance(decision := _decision(call, rules, values, context, root), Denied)
+            ]
         except (ValueError, TargetInvalid):
             continue  # said already, or a sample that can't stand in a host
         if root and not matcher.covers_host(parse_target(root).host):
             yield "base_url", f"{root} is on no allowed host; add it to allow.urls"
             return
-        if isinstance(decision, Denied):
-            yield (
-                "test.url",
-                f"is not allowed by the policy itself: {' '.join(filter(None, [decision.reason, decision.hint]))}",
-            )
+        for at, why in denied:
+            yield at, f"is not allowed by the policy itself: {' '.join(filter(None, [why.reason, why.hint]))}"
+        if denied:
             return
 
 
-def _test_url(draft: Draft, context: Context, root: str | None) -> str | None:
-    if draft.test is None:
+def _decision(
+    call: Lookup, allow: Allow, values: Mapping[str, str], context: Context, root: str | None
+) -> Decision | None:
+    """Decide on a call of the policy's own; None: its URL can't be told."""
+    url = UrlTemplate.parse(call.url, relative=True)
+    if url.is_relative and not root:
         return None
-    url = UrlTemplate.parse(draft.test.url, relative=True)
-    if not url.is_relative:
-        return url.render(context)
-    return join(root, url.render(context)) if root else None
+    whole = join(root or "", url.render(context)) if url.is_relative else url.render(context)
+    return Matcher.compile(allow, values).decide(call.method, parse_target(whole))

@@ -8,9 +8,9 @@ from gateway.http.fields import folded_name
 from gateway.policy.checks import urls
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, key_path
-from gateway.policy.inject import forbidden_header
+from gateway.policy.header import HIDING, forbidden_header
 from gateway.policy.merge import parameter_name
-from gateway.policy.model import Script
+from gateway.policy.model import Grant, Inject, Lookup, Script
 from gateway.policy.value import leaves
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -18,38 +18,44 @@ SECRET_NAME = re.compile(
     r"(?:^|[-_.])(?:authorization|cookie|secret|password|passwd|token|(?:api|access|secret|private|auth)[-_]?key|apikey|sig|signature)$",
     re.IGNORECASE,
 )
+_PROOFS = frozenset({"code", "redirect_uri", "code_verifier"})
 _OURS = {
-    "redirect_uri",
-    "state",
-    "code",
-    "code_verifier",
-    "code_challenge",
-    "code_challenge_method",
-}  # ours to make, each time anew
+    "authorize": frozenset(
+        {"redirect_uri", "state", "code", "code_verifier", "code_challenge", "code_challenge_method"}
+    ),
+    "token": _PROOFS,
+    "refresh": _PROOFS,
+}
+"""Parameters that are ours to make, each time anew; the grant custom has none."""
 _METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
 _STATUS = range(200, 600)
+_CALLS = {"lookup": "a look-up", "test": "a test"}
 
 
 def check(draft: Draft) -> Iterator[Fault]:
     """Yield the faults of what is sent."""
     if draft.inject:
         yield from _headers(draft.inject.headers, "inject.headers")
+        yield from _defaults(draft, draft.inject)
         yield from _query(draft.inject.query)
         yield from _body(draft.inject.body, "inject.body")
     if draft.auth:
-        for section in ("authorize", "token", "refresh", "revoke"):
+        for section in ("authorize", "device", "token", "exchange", "refresh", "revoke"):
             model = getattr(draft.auth, section)
             if model is not None:
                 yield from _headers(getattr(model, "headers", None) or {}, f"auth.{section}.headers")
-                yield from _params(model.params or {}, f"auth.{section}.params")
-    yield from _test(draft)
+                ours = frozenset() if draft.auth.grant is Grant.CUSTOM else _OURS.get(section, frozenset())
+                yield from _params(model.params or {}, f"auth.{section}.params", ours)
+    for name, call in (("lookup", draft.lookup), ("test", draft.test)):
+        if call is not None:
+            yield from _call(draft, name, call)
 
 
-def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
+def _headers(headers: Mapping[str, str | Script], at: str, *, default: bool = False) -> Iterator[Fault]:
     seen: dict[bytes, str] = {}
     for name, value in headers.items():
         where = key_path([*at.split("."), name])
-        if why := forbidden_header(name):
+        if why := forbidden_header(name, default=default):
             yield where, why
         canonical = folded_name(name.encode())
         if canonical in seen:
@@ -58,6 +64,19 @@ def _headers(headers: Mapping[str, str | Script], at: str) -> Iterator[Fault]:
         if isinstance(value, str) and _CONTROL.search(value):
             yield where, "has control characters in its value, such as a line break; a header is one line"
         yield from _literal(name, value, where)
+
+
+def _defaults(draft: Draft, inject: Inject) -> Iterator[Fault]:
+    yield from _headers(inject.defaults, "inject.defaults", default=True)
+    ours = {folded_name(name.encode()): name for name in inject.headers}
+    for name, value in inject.defaults.items():
+        where, folded = key_path(["inject", "defaults", name]), folded_name(name.encode())
+        if folded in ours:
+            yield where, f"stands in [inject.headers] too, as {ours[folded]}, which replaces what the caller sends"
+        if folded == b"content-type" and (isinstance(value, Script) or "{{" in value):
+            yield where, "must be a plain text: by it the content is read"
+        if draft.allow and draft.allow.scrub_body and folded in HIDING:
+            yield where, "would have answers come in a form that can't be searched for secrets (allow.scrub_body)"
 
 
 def _query(query: Mapping[str, str | Script]) -> Iterator[Fault]:
@@ -86,15 +105,27 @@ def _body(body: Mapping[str, Any], at: str) -> Iterator[Fault]:
                 yield path, "is empty; nothing is ever injected empty"
 
 
-def _params(params: Mapping[str, str | Script | bool], at: str) -> Iterator[Fault]:
+def _params(params: Mapping[str, Any], at: str, ours: frozenset[str]) -> Iterator[Fault]:
     for name, value in params.items():
         where = key_path([*at.split("."), name])
-        if name in _OURS and value is not False:
+        if name in ours and value is not False:
             yield (
                 where,
                 "is made by the gateway for each login; leave it out (or set it to false if the provider rejects it)",
             )
         elif value is not False:
+            yield from _nested(name, value, where)
+
+
+def _nested(name: str, value: Any, where: str) -> Iterator[Fault]:
+    match value:
+        case Mapping():
+            for key, item in value.items():
+                yield from _nested(key, item, f"{where}.{key_path([key])}")
+        case list() | tuple():
+            for index, item in enumerate(value):
+                yield from _nested(name, item, f"{where}[{index}]")
+        case _:
             yield from _literal(name, value, where)
 
 
@@ -111,21 +142,19 @@ def _literal(name: str, value: Any, where: str) -> Iterator[Fault]:
         )
 
 
-def _test(draft: Draft) -> Iterator[Fault]:
-    test = draft.test
-    if test is None:
-        return
-    yield from _headers(test.headers, "test.headers")
-    if not _METHOD.fullmatch(test.method) or test.method in ("TRACE", "CONNECT"):
-        yield "test.method", f"{test.method!r} is no method for a test; write GET or POST"
-    elif test.body and test.method in ("GET", "HEAD"):
-        yield "test.body", f'has no use with {test.method}; say method = "POST"'
-    for number, status in enumerate(test.expect.status):
+def _call(draft: Draft, name: str, call: Lookup) -> Iterator[Fault]:
+    yield from _headers(call.headers, f"{name}.headers")
+    if not _METHOD.fullmatch(call.method) or call.method in ("TRACE", "CONNECT"):
+        yield f"{name}.method", f"{call.method!r} is no method for {_CALLS[name]}; write GET or POST"
+    elif call.body and call.method in ("GET", "HEAD"):
+        yield f"{name}.body", f'has no use with {call.method}; say method = "POST"'
+    for number, status in enumerate(call.expect.status):
         if status not in _STATUS:
-            yield f"test.expect.status[{number}]", "must be a status from 200 to 599"
-    url, faults = urls.read(test.url, "test.url", relative=True)
+            yield f"{name}.expect.status[{number}]", "must be a status from 200 to 599"
+    at = f"{name}.url"
+    url, faults = urls.read(call.url, at, relative=True)
     yield from faults
     if url is not None:
-        yield from urls.host_fields(draft, url, "test.url")
+        yield from urls.host_fields(draft, url, at)
         if url.is_relative and draft.base_url is None:
-            yield "test.url", "is relative, and there is no base_url to start from; add base_url or write the whole URL"
+            yield at, "is relative, and there is no base_url to start from; add base_url or write the whole URL"

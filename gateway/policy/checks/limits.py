@@ -13,6 +13,7 @@ _SLOWEST, _FASTEST = 0.001, 100_000.0  # requests per second: one in a quarter o
 _MOST = 100_000
 _MOST_ATTEMPTS = 10
 _CLIENT_ERRORS = frozenset({408, 425, 429})  # the 4xx after which the same request may be right
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 §5.6.2
 _METHOD = re.compile(r"[A-Z][A-Z-]*", re.ASCII)
 
 
@@ -27,6 +28,8 @@ def check(draft: Draft) -> Iterator[Fault]:
 def _limits(limits: Limits) -> Iterator[Fault]:
     if not 0 <= limits.wait <= _LONGEST_WAIT:
         yield "limits.wait", "must be from 0s to 60s: so long the caller's request is kept"
+    if limits.reset is not None and not _TOKEN.fullmatch(limits.reset.header):
+        yield "limits.reset.header", "is no valid header name; letters, digits and hyphens"
     yield from _quota("limits.connection", limits.connection)
     if limits.app is None:
         return

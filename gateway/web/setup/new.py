@@ -22,7 +22,7 @@ from gateway.web.render import page
 from gateway.web.setup.file import text_of
 from gateway.web.setup.page import grants, render
 from gateway.web.setup.sheet import Sheet
-from gateway.web.setup.shipped import shipped, shipped_text
+from gateway.web.setup.shipped import by_letter, shipped_text
 from gateway.web.text import plain
 
 DOCUMENT = 4 * 1024 * 1024
@@ -89,7 +89,7 @@ def _page(
         way=given.get("from", ""),
         errors={wrong.name: wrong.message} if wrong else {},
         grants=grants(),
-        shipped=list(shipped().items()),
+        shipped=by_letter(),
         **how,  # type: ignore[arg-type]
     )
 
@@ -113,7 +113,7 @@ def _from_scratch(app: str, given: Mapping[str, str]) -> Draft:
     app = app or id_of(name)
     if not name:
         raise Wrong("name", plain("setup.new.name_wrong"))
-    if grant not in tuple(Grant):
+    if grant not in dict(grants()):
         raise Wrong("grant", plain("setup.new.shipped_wrong"))
     return Draft(app=app, text=scratch(app, name, Grant(grant), given.get("base_url", "").strip()))
 

@@ -11,7 +11,7 @@ from gateway.admin.dispatch import ORIGIN, SERVICES
 from gateway.admin.links import BY_LOGIN, redirect_url
 from gateway.admin.services import Services
 from gateway.authoring import form
-from gateway.authoring.names import CREDENTIALS, LISTS, begins
+from gateway.authoring.names import CREDENTIALS, FIELD_BOXES, FIELD_TEXTS, LISTS, begins
 from gateway.authoring.place import name_of
 from gateway.authoring.rows import ALL, rows_of
 from gateway.authoring.schemes import LIKELIEST
@@ -37,8 +37,8 @@ FIRST_ENTRIES = 3
 PATH = "/apps/{app}"
 MOST_INPUTS = 1_700
 """Of rows: with the others no more than a form that comes back may have. A policy with more is edited as text."""
-_OF_A_ROW = {"fields": 11, **dict.fromkeys(LISTS, 1)}
-"""Inputs of a row; of a table's there are three."""
+_OF_A_ROW = {"fields": len((*FIELD_TEXTS, *FIELD_BOXES)) + 2, **dict.fromkeys(LISTS, 1)}
+"""Inputs of a row: a field has two more, to try it with; of a table's there are three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ async def render(
         "own": sheet.own,
         "rows": rows,
         "grant": str(grant),
-        "grants": grants(),
+        "grants": grants(grant),
         "steps": shown_steps(sheet, grant, errors, around),
         "apart": {name: value for name, value in sheet.values.items() if not _is_on_page(name, grant)},
         "errors": errors if judged else {},
@@ -168,9 +168,11 @@ def render_text(
     return page(request, "setup/text.html", status=status, session=session, **(values | results))
 
 
-def grants() -> list[tuple[str, str]]:
-    """Return the ways of signing in, the likeliest first: each with its name."""
-    return [(str(one), plain(f"grant.{one}")) for one in (*LIKELIEST, Grant.NONE)]
+def grants(standing: Grant | None = None) -> list[tuple[str, str]]:
+    """Return the ways of signing in that the form has, the likeliest first, and the one that stands in the file."""
+    offered = (*LIKELIEST, Grant.DEVICE_CODE, Grant.NONE)
+    others = () if standing is None or standing in offered else (standing,)
+    return [(str(one), plain(f"grant.{one}")) for one in (*offered, *others)]
 
 
 def placed(sheet: Sheet, found: Read) -> tuple[dict[str, list[str]], list[Finding]]:

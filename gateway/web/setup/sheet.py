@@ -21,9 +21,15 @@ OWN = ("try.", "check.", "preview.", "pick.", TYPED, SEALED)
 """How the names of the page's own inputs begin."""
 _USELESS: Mapping[Grant, tuple[str, ...]] = {
     **dict.fromkeys(
-        (Grant.API_KEY, Grant.BASIC, Grant.NONE), ("auth.authorize", "auth.token", "auth.refresh", "auth.revoke")
+        (Grant.API_KEY, Grant.BASIC, Grant.NONE),
+        ("auth.authorize", "auth.device", "auth.token", "auth.refresh", "auth.revoke"),
     ),
-    **dict.fromkeys((Grant.PASSWORD, Grant.CLIENT_CREDENTIALS), ("auth.authorize",)),
+    **dict.fromkeys((Grant.AUTHORIZATION_CODE, Grant.IMPLICIT), ("auth.device",)),
+    **dict.fromkeys(
+        (Grant.PASSWORD, Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER, Grant.JWT, Grant.CUSTOM),
+        ("auth.authorize", "auth.device"),
+    ),
+    Grant.DEVICE_CODE: ("auth.authorize",),
 }
 """What a grant has no use for, so that its checks refuse it. It stays on the page, and is left out of the file."""
 

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 
 import gateway
@@ -16,6 +17,11 @@ def shipped() -> dict[str, str]:
     """Return the names of the policies by their ids, in the order of the names."""
     found = {file.stem: str(tomllib.loads(file.read_text("utf-8"))["name"]) for file in files_in(PLACES)}
     return dict(sorted(found.items(), key=lambda pair: pair[1].casefold()))
+
+
+def by_letter() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the pairs of id and name under the letter that the name begins with: there are too many for one list."""
+    return [(letter, list(pairs)) for letter, pairs in groupby(shipped().items(), key=lambda pair: pair[1][0].upper())]
 
 
 def shipped_text(app: str) -> str:

@@ -60,6 +60,14 @@ class Watched:
         if request.post_data:
             self.posted.append(request.post_data)
 
+    def begin_anew(self) -> None:
+        """Become a window of which nothing was asked yet, without a session anywhere: the program behind it stays."""
+        self.context.unroute_all()
+        self.page.goto("about:blank")
+        self.context.clear_cookies()
+        for noted in (self.asked, self.posted, self.faults):
+            noted.clear()
+
     def close(self) -> None:
         self.context.close()
 

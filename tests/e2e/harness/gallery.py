@@ -27,6 +27,29 @@ SHARES = {
     ("connection", "warehouse-main"): 0.2,
     ("client", "runner"): 1.0,
 }
+KINDS = """
+[[fields]]
+name = "site"
+label = "Your site"
+help = "As in your browser's address."
+pattern = "[a-z0-9-]+"
+example = "acme"
+prefix = "https://"
+suffix = ".service-desk.example.com"
+docs = "https://example.com/where-to-find-it"
+[[fields]]
+name = "owner"
+label = "Owner"
+kind = "email"
+example = "ann@example.com"
+group = "For large organisations"
+[[fields]]
+name = "server"
+label = "Server of your own"
+kind = "url"
+required = false
+group = "For large organisations"
+"""
 _numbers = itertools.count(1)
 
 
@@ -61,6 +84,8 @@ class Gallery:
         self.board = house.app("implicit", title="Pinboard", name="pinboard")
         self.legacy = house.app("password", title="Legacy Books", name="legacy-books")
         self.machine = house.app("client_credentials", title="Warehouse", name="warehouse")
+        self.device = house.app("device_code", title="Projector", name="projector")
+        self.desk = house.app("password", title="Service Desk", name="desk", replacing={"[auth]\n": KINDS + "[auth]\n"})
         self.john = house.person("John Doe")
         house.connect(self.crm, self.john, id="crm-john")
         house.connect(self.machine, id="warehouse-main")
@@ -116,6 +141,15 @@ class Gallery:
 
     def connect_form(self, browser: Watched) -> None:
         self._open(browser, self.machine, fields={"environment": "sandbox"})
+
+    def connect_kinds(self, browser: Watched) -> None:
+        self._open(browser, self.desk)
+
+    def connect_code(self, browser: Watched) -> None:
+        self._open(browser, self.device)
+        fill_in(browser.page, {})
+        browser.page.wait_for_selector("h1:has-text('Your code for')")
+        browser.page.goto(browser.page.url + "?still=1")
 
     def connect_errors(self, browser: Watched) -> None:
         self._open(browser, self.legacy)

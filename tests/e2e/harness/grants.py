@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.e2e.harness.clients import CLIENTS, Route
 from tests.e2e.harness.provider import Application, Person, Provider
-from tests.e2e.harness.running import Answer, RunningGateway
+from tests.e2e.harness.running import Answer, RunningGateway, until
 from tests.e2e.harness.upstream import Upstream
 from tests.e2e.harness.visitor import Page, Visitor
 
@@ -63,6 +63,11 @@ scopes = ["read", "write"]
 scope_words = {{ read = "Read your orders", write = "Change your orders" }}
 pkce = "{pkce}"
 """
+DEVICE = """
+[auth.device]
+url = "{device}"
+scopes = ["read", "write"]
+"""
 TOKEN = """
 [auth.token]
 url = "{token}"
@@ -87,6 +92,8 @@ name = "password"
 label = "Password"
 secret = true
 """
+GRANT_TYPES = {"device_code": "urn:ietf:params:oauth:grant-type:device_code"}
+"""What the provider calls a grant, where that isn't its name with hyphens."""
 BY_LOGIN = ("authorization_code", "implicit")
 
 
@@ -139,7 +146,7 @@ class House:
         own = grant == "client_credentials"
         application = self.provider.create_application(
             title,
-            grant=grant.replace("_", "-"),
+            grant=GRANT_TYPES.get(grant, grant.replace("_", "-")),
             redirect_uris=callback if grant in BY_LOGIN else "",
             lifetime=lifetime,
         )
@@ -152,6 +159,7 @@ class House:
             client_id='{ field = "client_id" }' if own else f'"{application.client_id}"',
             client_secret='{ field = "client_secret" }' if own else '{ secret = "client_secret" }',
             auth=(AUTHORIZE.format(login=self.provider.login_url, pkce=pkce) if grant in BY_LOGIN else "")
+            + (DEVICE.format(device=self.provider.device_url) if grant == "device_code" else "")
             + (TOKEN.format(token=self.provider.token_url, client_auth=client_auth) if grant != "implicit" else ""),
             revoke=self.provider.revoke_url,
             revoked=revoked,
@@ -202,10 +210,19 @@ class House:
             return {"client_id": app.application.client_id, "client_secret": app.application.client_secret}
         return {}
 
+    def type_in(self, browser: Visitor, page: Page, person: Person, *, action: str = "accept") -> Page:
+        """Type the code of a page in at the provider's, in another browser; returns the page that it becomes then."""
+        code, where, *_ = page.copied
+        self.visitor().type_in(code, where, person, action=action)
+        until(lambda: not browser.get(page.url).copied, within=15, what="the page with the code looks again")
+        return browser.get(page.url)
+
     def connect(self, app: App, person: Person | None = None, *, by: Visitor | None = None, **wanted) -> Page:
         """Go through everything that a person sees, by plain HTTP; returns the last page."""
         browser, person = by or self.visitor(), person or self.person()
         page = browser.submit(browser.get(self.link(app, **wanted)), **self.what_to_fill_in(app, person))
+        if app.grant == "device_code":
+            return self.type_in(browser, page, person)
         if not app.by_login:
             return page
         return come_back(browser, browser.allow(browser.sign_in(page.links["continue"], person), follow=False))

@@ -66,6 +66,10 @@ class Provider:
         return f"http://localhost:{self.port}/o/authorize/"
 
     @property
+    def device_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/o/device-authorization/"
+
+    @property
     def me_url(self) -> str:
         return f"http://127.0.0.1:{self.port}/api/me/"
 

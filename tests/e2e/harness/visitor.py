@@ -28,7 +28,9 @@ class _Reader(HTMLParser):
         self.forms: list[Form] = []
         self.links: dict[str, str] = {}
         self.heading = ""
+        self.copied: list[str] = []
         self._in_heading = False
+        self._in_copy = False
         self._select = ""
 
     def handle_starttag(self, tag, attrs):
@@ -47,18 +49,22 @@ class _Reader(HTMLParser):
         elif tag == "input":
             self.forms[-1].values[name] = known.get("value", "")
         self._in_heading = tag == "h1"
+        self._in_copy = tag == "pre" or (self._in_copy and tag == "code")
 
     def handle_endtag(self, tag):
         self._in_heading = self._in_heading and tag != "h1"
+        self._in_copy = self._in_copy and tag != "code"
 
     def handle_data(self, data):
         if self._in_heading:
             self.heading += data
+        if self._in_copy:
+            self.copied.append(data)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What stands at the end of the redirects."""
+    """What stands at the end of the redirects. `copied` are the texts that are there to be copied."""
 
     url: str
     status: int
@@ -67,6 +73,7 @@ class Page:
     forms: list[Form]
     links: dict[str, str]
     heading: str
+    copied: list[str] = field(default_factory=list)
 
 
 class Visitor:
@@ -109,6 +116,7 @@ class Visitor:
             forms=reader.forms,
             links=reader.links,
             heading=reader.heading,
+            copied=reader.copied,
         )
 
     def leave(self, link: str, **fields: str) -> str:
@@ -125,6 +133,11 @@ class Visitor:
     def sign_in_only(self, login_url: str, person: Person) -> Page:
         """Go through the provider's login page; returns whatever comes next."""
         return self.submit(self.get(login_url), username=person.username, password=person.password)
+
+    def type_in(self, code: str, where: str, person: Person, *, action: str = "accept") -> Page:
+        """Sign in where a code is to be typed in, do that, and accept it there (or deny it); returns the last page."""
+        confirm = self.submit(self.sign_in_only(where, person), user_code=code)
+        return self._send("POST", confirm.url, confirm.forms[-1].values | {"action": action}, follow=True)
 
     def allow(self, consent: Page, *, follow: bool = True) -> Page:
         return self.submit(consent, "allow", follow=follow)

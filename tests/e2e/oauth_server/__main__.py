@@ -21,6 +21,7 @@ def main():
     os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
 
     import django  # noqa: PLC0415 - Django reads the environment when it is imported
+    from django.conf import settings  # noqa: PLC0415 - as above
     from django.core.management import call_command  # noqa: PLC0415 - as above
     from django.core.servers.basehttp import ThreadedWSGIServer  # noqa: PLC0415 - as above
     from django.core.wsgi import get_wsgi_application  # noqa: PLC0415 - as above
@@ -30,6 +31,8 @@ def main():
     call_command("migrate", run_syncdb=True, verbosity=0)
     server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
     server.set_app(get_wsgi_application())
+    # As with the login URL, people are at another site than the gateway's 127.0.0.1.
+    settings.OAUTH2_PROVIDER["OAUTH_DEVICE_VERIFICATION_URI"] = f"http://localhost:{server.server_port}/o/device/"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)  # noqa: T201 - how the parent learns it
     sys.stdin.read()

@@ -16,7 +16,7 @@ from django.http import JsonResponse
 
 TOKEN_PATH = "/o/token/"
 REVOKE_PATH = "/o/revoke_token/"
-SECRET_PARAMS = ("code", "code_verifier", "refresh_token", "password", "token", "client_secret")
+SECRET_PARAMS = ("code", "code_verifier", "refresh_token", "password", "token", "client_secret", "device_code")
 LONGEST_WAIT = 20.0
 
 _changed = threading.Condition()

@@ -58,5 +58,7 @@ LOGIN_URL = "/accounts/login/"
 OAUTH2_PROVIDER = {
     "SCOPES": {"read": "Read", "write": "Write"},
     "ACCESS_TOKEN_EXPIRE_SECONDS": control.lifetime,
+    "DEVICE_FLOW_INTERVAL": 1,
+    "OAUTH2_VALIDATOR_CLASS": "devices.Validator",
 }
 LOGGING_CONFIG = None

@@ -145,6 +145,8 @@ def upgrade() -> None:
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("poll_at", sa.Double()),
+        sa.Column("poll_interval", sa.Double()),
         sa.PrimaryKeyConstraint("state_hash", name="pk_login_states"),
     )
     op.create_index("ix_login_states_expires_at", "login_states", ["expires_at"])
