@@ -78,8 +78,8 @@ def found_at(policy: Policy, context: Context, stage: Stage) -> dict[str, str | 
 
 def _holds(value: str, secrets: list[Secret]) -> bool:
     """Whether a secret stands in the value: a script may have read one for something in it that is none."""
-    text = value.encode("utf-8", "replace")
-    return Scrubber(secrets).text(text) != text
+    plain = value.encode("utf-8", "replace")
+    return Scrubber(secrets).text(plain) != plain
 
 
 def without_unfound(policy: Policy, context: Context) -> Policy:

@@ -89,7 +89,7 @@ ELEMENTS = frozenset(
             "span",
         ),
         *("h1", "h2", "h3", "strong", "code", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "noscript"),
-        *("form", "label", "input", "select", "option", "button", "textarea", "fieldset", "legend"),
+        *("form", "label", "input", "select", "optgroup", "option", "button", "textarea", "fieldset", "legend"),
         *("nav", "ol", "dl", "dt", "dd", "pre", "time", "details", "summary", "caption", "small", "hr", "kbd"),
         *("figure", "figcaption", "svg", "desc", "path", "rect", "text", "template"),
     }
