@@ -11,6 +11,7 @@ import tomlkit
 _BARE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _LITERAL = re.compile(r"[^'\x00-\x08\x0a-\x1f\x7f]*\\[^'\x00-\x08\x0a-\x1f\x7f]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_ENDS = re.compile(r'(?<="")"|"\Z')  # a quote with which a text of several lines would end
 _WIDEST = 100  # characters of a list on one line
 
 
@@ -99,7 +100,6 @@ def _list(text: str, old: list[Any], new: list[Any]) -> str:
 
 def _text(text: str) -> str:
     if "\n" in text:
-        inner = text.replace("\\", "\\\\").replace('"""', '""\\"')
-        inner = inner[:-1] + '\\"' if inner.endswith('"') else inner
+        inner = _ENDS.sub(r'\\"', text.replace("\\", "\\\\"))
         return '"""\n' + _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", inner) + '"""'
     return f"'{text}'" if _LITERAL.fullmatch(text) else tomlkit.item(text).as_string()

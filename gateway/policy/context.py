@@ -1,5 +1,6 @@
 """Where templates and scripts look values up, in the order of the reference."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,10 +12,13 @@ ROOTS = ("fields", "token", "callback", "lookup", "test", "connection", "app", "
 ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
 SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
 
+_WORDS = r"(?i:token|secret|password|passwd|jwt|(?:api|access|auth|private|secret|session|signing)[-_]?key)"
+_SECRET = re.compile(rf"(?:^|[-_]|(?<=[a-z0-9])(?=[A-Z])){_WORDS}$", re.ASCII)
+
 
 def is_secret_path(path: Path) -> bool:
-    """Whether a path of the token endpoint's answer names a token."""
-    return bool(path) and path[-1] in SECRET_TOKENS
+    """Whether a path of the token endpoint's answer names a token, a standard one or the provider's own."""
+    return bool(path) and (path[-1] in SECRET_TOKENS or _SECRET.search(path[-1]) is not None)
 
 
 def field_of(path: Path) -> str | None:

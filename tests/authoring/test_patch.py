@@ -102,6 +102,8 @@ def test_any_text_can_come_to_say_what_another_does(text: str) -> None:
         ("\\d'", '"\\\\d\'"'),
         ("a\nb", '"""\na\nb"""'),
         ('a\n"', '"""\na\n\\""""'),
+        ('a\n"""', '"""\na\n""\\""""'),
+        ('a\n""""\\"', '"""\na\n""\\"\\"\\\\\\""""'),
         ('\n"""\\\r\x00', '"""\n\n""\\"\\\\\\u000d\\u0000"""'),
         ("\x7f", '"\\u007f"'),
         (float("inf"), "inf"),

@@ -95,6 +95,23 @@ def test_a_value_that_needs_a_field_which_may_stay_empty_is_left_out_and_its_nam
     assert (len(filled.headers), len(filled.defaults), len(filled.query)) == (2, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "is_secret"),
+    [
+        ("bot_token", True),
+        ("sessionToken", True),
+        ("secretAccessKey", True),
+        ("token_type", False),
+        ("public_key", False),
+    ],
+)
+def test_a_token_is_a_secret_by_the_provider_s_own_name_too(name: str, *, is_secret: bool) -> None:
+    for path in (f"token.data.{name}", f"data.{name}"):
+        one = policy("custom", headers={"A": f"{{{{ {path} }}}}"})
+        injection = render(one, Context(token={"data": {name: "bt-1234"}}))
+        assert (Secret("bt-1234") in injection.secrets) is is_secret
+
+
 KEYED = [*OPTIONAL, {"name": "key", "secret": True, "required": False}]
 
 
