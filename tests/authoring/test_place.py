@@ -23,6 +23,7 @@ NOT_IN_THE_FORM = (
     "allow.cookies",
     "auth.assertion",
     "auth.exchange",
+    "auth.request_token",
     "auth.keep_alive",
     "lookup",
     "sign",
