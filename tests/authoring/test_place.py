@@ -33,6 +33,7 @@ NOT_IN_THE_FORM = (
     "auth.token.expires",
     "auth.token.method",
     "auth.token.names",
+    "auth.request_token",
     "auth.keep_alive",
     "inject.defaults",
     "lookup",
