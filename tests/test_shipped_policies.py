@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
-from gateway.policy.context import Context
+from gateway.policy.context import Consumer, Context
 from gateway.policy.inject import render
 from gateway.policy.load import load
 from gateway.policy.model import FieldSource, Grant, Policy, SecretSource
@@ -68,7 +68,7 @@ def texts() -> dict[str, str]:
 def sections(policy: Policy) -> list[str]:
     """Return every URL that the gateway itself calls, or sends a person to."""
     auth = policy.auth
-    logins = (auth.authorize, auth.device, auth.token, auth.exchange, auth.refresh, auth.revoke)
+    logins = (auth.request_token, auth.authorize, auth.device, auth.token, auth.exchange, auth.refresh, auth.revoke)
     urls = [policy.base_url, *(each.url for each in (*logins, policy.lookup, policy.test) if each is not None)]
     return [url for url in urls if url is not None]
 
@@ -194,6 +194,11 @@ def test_the_credential_goes_out() -> None:
     """What was connected is in every request: the token, the key, or the password; or it signs the request."""
     for app, policy in shipped().items():
         fields = {each.name: Secret("typed-in-secret") if each.secret else "typed-in" for each in policy.fields}
+        if policy.auth.grant is Grant.OAUTH1:
+            token = {"oauth_token": "the-token", "oauth_token_secret": "its-secret"}
+            signing = render(policy, Context(token=token, consumer=Consumer("key", Secret("the-consumer-secret"))))
+            assert {"its-secret", "the-consumer-secret"} <= {each.reveal() for each in signing.secrets}, app
+            continue
         if policy.sign is not None:
             keys = (policy.sign.key, policy.sign.secret_access_key, policy.sign.consumer_secret)
             signed = {path[-1] for key in keys if isinstance(key, str) for path in Template.parse(key).paths}

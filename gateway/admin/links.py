@@ -25,7 +25,7 @@ from gateway.store.rows import LinkRow
 from gateway.vault.connecting import CONNECTION_ID
 
 PREFIX = "gwl_"
-BY_LOGIN = frozenset({Grant.AUTHORIZATION_CODE, Grant.IMPLICIT})
+BY_LOGIN = frozenset({Grant.AUTHORIZATION_CODE, Grant.IMPLICIT, Grant.OAUTH1})
 """The grants whose people sign in on the provider's own pages, and come back to a redirect URL."""
 CALLBACK = "/oauth/callback"
 LIFETIME = 1_800.0

@@ -15,6 +15,7 @@ _ORDER = (
     ("allow",),
     ("fields",),
     ("auth",),
+    ("auth", "request_token"),
     ("auth", "authorize"),
     ("auth", "device"),
     ("auth", "assertion"),

@@ -8,7 +8,7 @@ The five seeds agree on the order of what they share, and where they differ:
 - Password and client credentials name the client id and secret only in passing, among the fields or with the token URL.
   Their origin stands in the policy all the same, so they have the step, in the place where the others have it.
 - The grants that the seeds don't have follow them: a device code has its URL where the others have a login. Of those
-  that sign a statement, [auth.assertion] is edited as text.
+  that sign a statement, [auth.assertion] is edited as text; of OAuth 1.0a, [auth.request_token] and [sign].
 - Fields are optional where the seeds say so, but not where the grant sends what the person types in: the password
   grant, client credentials ("required fields"), an API key, basic.
 - Request parameters are optional in four of the seeds. Here nothing else carries the token, so they are only where
@@ -61,6 +61,7 @@ _ORDER: Mapping[Grant, tuple[str, ...]] = {
     Grant.JWT_BEARER: ("fields", "credentials", "token", *_RENEWED, *_LAST),
     Grant.JWT: ("fields", "credentials", *_LAST),
     Grant.CUSTOM: ("fields", "credentials", "token", *_RENEWED, *_LAST),
+    Grant.OAUTH1: ("fields", "redirect", "credentials", "login", "token", *_LAST),
     Grant.API_KEY: ("fields", *_LAST),
     Grant.BASIC: ("fields", *_LAST),
     Grant.NONE: ("fields", *_LAST),
@@ -73,6 +74,7 @@ _OPTIONAL: Mapping[Grant, tuple[str, ...]] = {
     Grant.JWT_BEARER: ("fields", "credentials"),  # what is signed is named in [auth.assertion]
     Grant.JWT: ("fields", "credentials"),
     Grant.CUSTOM: ("fields", "credentials"),
+    Grant.OAUTH1: ("fields", "inject"),
     Grant.BASIC: ("inject",),
     Grant.NONE: ("fields", "test", "inject"),
 }

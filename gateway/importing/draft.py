@@ -16,7 +16,10 @@ _APP = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]", re.ASCII)
 _COMMENT = re.compile(r"[^\x20-\x7e]")
 _OPENS = re.compile(r"\{\{|\{%|\{#|\}\}|%\}|#\}")
 _ORDER = ("name", "base_url", "allow", "fields", "auth", "lookup", "test", "connection", "inject", "sign", "limits")
-_AUTH = ("grant", "client_id", "client_secret", "authorize", "device", "assertion", "token", "exchange", "refresh")
+_AUTH = (
+    *("grant", "client_id", "client_secret", "request_token", "authorize", "device", "assertion"),
+    *("token", "exchange", "refresh"),
+)
 _REFUSED = "`gateway check` refuses what came of it"
 
 

@@ -52,7 +52,14 @@ _PATCHES: Mapping[str, Mapping[str, Any]] = {
     },
 }
 """What grant does by its own code, in the policy's keys."""
+_OWN_LOGIN: Mapping[str, str] = {
+    "getpocket": "a login that isn't OAuth 1.0a's",
+    "goodreads": "a login of OAuth 1.0, before 1.0a had a verifier",
+    "tripit": "a login of OAuth 1.0, before 1.0a had a verifier",
+}
+"""What is called OAuth 1.0a in the list and isn't."""
 _LACKS: Mapping[str, str] = {
+    "freshbooks": "a signature by PLAINTEXT, which is none; here HMAC-SHA1 signs",
     "smartsheet": "a token request that is signed",
     "surveymonkey": "a key of the app's in the token URL",
 }
@@ -90,7 +97,8 @@ class _Provider:
         self.draft = draft
         self.data = data
         self.profile = "" if "{" in profile else profile
-        written = [text(data.get("authorize_url")), text(data.get("access_url")), self.profile]
+        names = ("request_url", "authorize_url", "access_url")
+        written = [*(text(data.get(name)) for name in names), self.profile]
         self.is_whole_host = any(urlsplit(_plain(url)).netloc == "subdomain" for url in written if url)
         self.has_subdomain = any(_SUBDOMAIN in url for url in written)
 
@@ -100,7 +108,7 @@ class _Provider:
         self.draft.policy["allow"] = {"urls": self._allowed()}
         self._fields()
         if self.draft.kind == "OAuth 1.0a":
-            self._signed()
+            self._brought(_OWN_LOGIN[name]) if name in _OWN_LOGIN else self._signed_login()
         elif self.draft.kind == "OAuth 2.0":
             self._login()
         else:
@@ -149,8 +157,20 @@ class _Provider:
         if self.data.get("pkce") is True:
             self.draft.drop("auth.authorize.pkce")
 
-    def _signed(self) -> None:
-        self.draft.lack("the login of OAuth 1.0a; the person brings a token and its secret")
+    def _signed_login(self) -> None:
+        put, source = self.draft.put, "field" if self.is_whole_host else "secret"
+        put("auth.grant", "oauth1")
+        put("auth.client_id", {source: "client_id"})
+        put("auth.client_secret", {source: "client_secret"})
+        put("auth.request_token.url", self._url(text(self.data.get("request_url"))))
+        put("auth.authorize.url", self._url(text(self.data.get("authorize_url"))))
+        put("auth.token.url", self._url(text(self.data.get("access_url"))))
+        put("sign.scheme", "oauth1")
+        self.draft.note("What others call scopes is a parameter of its own here: see [auth.authorize] params.")
+
+    def _brought(self, why: str) -> None:
+        """Requests are signed with a token that the person brings."""
+        self.draft.lack(f"{why}; the person brings a token and its secret")
         fields = self.draft.policy.setdefault("fields", [])
         known = {field["name"] for field in fields}
         for name in ("consumer_key", "consumer_secret", "token_id", "token_secret"):

@@ -3,14 +3,23 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.policy.template import MissingValue, Path, read_path
 from gateway.secret import Secret
 
 ROOTS = ("fields", "token", "callback", "lookup", "test", "connection", "app", "assertion", "request", "authData")
 ALIAS = "testcode"  # the seeds' name for the test API's answer, inside authData
-SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token"})  # secret wherever they come from
+SECRET_TOKENS = frozenset({"access_token", "refresh_token", "id_token", "oauth_token", "oauth_token_secret"})
+"""Names that are secret wherever they come from; the last two are OAuth 1.0a's (RFC 5849 §2.3)."""
+
+
+class Consumer(NamedTuple):
+    """OAuth 1.0a's client, as what signs knows it."""
+
+    key: str
+    secret: Secret
+
 
 _WORDS = r"(?i:token|secret|password|passwd|jwt|(?:api|access|auth|private|secret|session|signing)[-_]?key)"
 _SECRET = re.compile(rf"(?:^|[-_]|(?<=[a-z0-9])(?=[A-Z])){_WORDS}$", re.ASCII)
@@ -35,7 +44,8 @@ class Context:
 
     `app` is the client's own: its `client_id`, and its `client_secret` only where a template may name it. `assertion`
     is the signed statement of [auth.assertion], `request` what is known of, or made for, the request at hand.
-    `callback` and `lookup` are there only while connecting: a field that has its value `from` them keeps it.
+    `callback` and `lookup` are there only while connecting: a field that has its value `from` them keeps it. No path
+    and no script leads to the `consumer`: [sign] alone signs with it.
     """
 
     fields: Mapping[str, str | Secret] = field(default_factory=dict)
@@ -47,6 +57,7 @@ class Context:
     app: Mapping[str, str | Secret] = field(default_factory=dict)
     assertion: Secret | None = None
     request: Mapping[str, str] = field(default_factory=dict)
+    consumer: Consumer | None = None
     used: list[Secret] = field(default_factory=list, repr=False, compare=False)
 
     def value(self, path: Path) -> Any:  # noqa: PLR0911, C901  a table of where to look

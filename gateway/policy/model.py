@@ -47,6 +47,7 @@ __all__ = [
     "Policy",
     "Quota",
     "RefreshEndpoint",
+    "RequestTokenEndpoint",
     "Retry",
     "RevokeEndpoint",
     "Script",
@@ -86,6 +87,7 @@ class Grant(StrEnum):
     JWT_BEARER = "jwt_bearer"
     JWT = "jwt"
     DEVICE_CODE = "device_code"
+    OAUTH1 = "oauth1"
     CUSTOM = "custom"
     API_KEY = "api_key"
     BASIC = "basic"
@@ -253,6 +255,13 @@ class DeviceEndpoint(StrictModel):
     params: Mapping[str, TokenParam] = {}
 
 
+class RequestTokenEndpoint(StrictModel):
+    """Where OAuth 1.0a gives the token that a login begins with (RFC 5849 §2.1): "temporary credentials"."""
+
+    url: str
+    params: Mapping[str, TokenParam] = {}
+
+
 class Assertion(StrictModel):
     """A signed statement, a JWT (RFC 7523 §3): `{{ assertion }}` in [auth.token], and what the JWT grants send.
 
@@ -291,7 +300,8 @@ class Auth(StrictModel):
     """How a connection gets and keeps its credentials. `keep_alive`, seconds: refreshed so often, used or not.
 
     `certificate` is PEM, a chain with its key: it is shown in TLS wherever the app's credentials go (RFC 8705).
-    `exchange` is a second request that turns the token of the first into one that lasts.
+    `exchange` is a second request that turns the token of the first into one that lasts. `request_token` is for the
+    grant oauth1, whose client is called a consumer: its key is `client_id`, its secret `client_secret`.
     """
 
     grant: Annotated[Grant, BeforeValidator(_as_grant)]
@@ -300,6 +310,7 @@ class Auth(StrictModel):
     certificate: CredentialSource | None = None
     authorize: Authorize | None = None
     device: DeviceEndpoint | None = None
+    request_token: RequestTokenEndpoint | None = None
     assertion: Assertion | None = None
     token: TokenEndpoint | None = None
     exchange: TokenEndpoint | None = None
@@ -354,7 +365,8 @@ class Sign(StrictModel):
 
     `hmac`: over `text`, and `{{ signature }}` in [inject] is what comes of it, as `encoding` says; `key` is read as
     `key_encoding` says. `aws4`: AWS Signature Version 4, in Authorization and X-Amz-Date. `oauth1`: RFC 5849 §3.4, in
-    Authorization.
+    Authorization; with the grant oauth1, what it leaves out of key, token and their secrets is the client's own and the
+    token's.
     """
 
     scheme: Literal["hmac", "aws4", "oauth1"]

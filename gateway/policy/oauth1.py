@@ -3,6 +3,7 @@
 Not by oauthlib's `Client`: it takes no query with a bare `[`, and writes what it signs into the log.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 from urllib.parse import unquote_plus
@@ -27,14 +28,18 @@ class _Secrets(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth1:
-    """Signs with one consumer's secret and one token's. `fields` returns what is added to a request."""
+    """Signs with one consumer's secret and one token's. `fields` returns what is added to a request.
+
+    `said` are protocol parameters beside the usual ones: a login has some (§2.1, §2.3).
+    """
 
     algorithm: Literal["sha1", "sha256"]
     consumer_key: str
     consumer_secret: str = field(repr=False)
     token: str | None = field(repr=False)
     token_secret: str | None = field(repr=False)
-    realm: str | None
+    realm: str | None = None
+    said: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def fields(self, request: RequestValues, fields: Fields) -> tuple[Fields, str]:
         """Return the field to add, and the signature. `fields` are those that leave beside it."""
@@ -47,6 +52,7 @@ class OAuth1:
             ("oauth_timestamp", str(int(request.now))),
             ("oauth_nonce", request.random[:16].hex()),
             ("oauth_version", "1.0"),
+            *self.said.items(),
         ]
         kind = next((value for name, value in fields if name.lower() == b"content-type"), None)
         form = request.body.decode("latin-1") if request.body and is_form(kind) else ""
@@ -59,8 +65,8 @@ class OAuth1:
         secrets = _Secrets(self.consumer_secret, self.token_secret or "")
         sha1, sha256 = signature.sign_hmac_sha1_with_client, signature.sign_hmac_sha256_with_client
         made: str = (sha1 if self.algorithm == "sha1" else sha256)(base, secrets)
-        said = parameters.prepare_headers([*protocol, ("oauth_signature", made)], realm=self.realm)
-        return [(b"Authorization", said["Authorization"].encode())], made
+        ours = parameters.prepare_headers([*protocol, ("oauth_signature", made)], realm=self.realm)
+        return [(b"Authorization", ours["Authorization"].encode())], made
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

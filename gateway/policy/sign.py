@@ -5,12 +5,12 @@ import binascii
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Literal, assert_never
 
 from gateway.policy import aws4, oauth1
 from gateway.policy.aws4 import Aws4
 from gateway.policy.context import Context
-from gateway.policy.model import Policy, Sign
+from gateway.policy.model import Grant, Policy, Sign
 from gateway.policy.oauth1 import OAuth1
 from gateway.policy.request import RequestValues
 from gateway.policy.template import MissingValue
@@ -84,12 +84,13 @@ def signer(policy: Policy, sign: Sign, context: Context) -> Signer:
                 session_token=optional("session_token"),
             )
         case "oauth1":
+            own = _own(policy, sign, context)
             return OAuth1(
-                algorithm="sha256" if sign.algorithm == "sha256" else "sha1",
-                consumer_key=text("consumer_key"),
-                consumer_secret=text("consumer_secret"),
-                token=optional("token"),
-                token_secret=optional("token_secret"),
+                algorithm=algorithm_of(policy),
+                consumer_key=own.get("consumer_key") or text("consumer_key"),
+                consumer_secret=own.get("consumer_secret") or text("consumer_secret"),
+                token=own.get("token") or optional("token"),
+                token_secret=own.get("token_secret") or optional("token_secret"),
                 realm=optional("realm"),
             )
     assert_never(sign.scheme)
@@ -109,6 +110,39 @@ def _text_of(policy: Policy, sign: Sign, key: str, context: Context) -> str | No
     if found is not None and key == "realm" and ('"' in found or "\\" in found):
         raise SignInvalid("sign.realm has a quotation mark or a backslash in its value")
     return found
+
+
+def algorithm_of(policy: Policy) -> Literal["sha1", "sha256"]:
+    """Return what OAuth 1.0a signs with: also the requests of its own login."""
+    return "sha256" if policy.sign is not None and policy.sign.algorithm == "sha256" else "sha1"
+
+
+def signs_as_consumer(policy: Policy) -> bool:
+    """Whether requests are signed with what is the app's own."""
+    sign = policy.sign
+    if policy.auth.grant is not Grant.OAUTH1 or sign is None or sign.scheme != "oauth1":
+        return False
+    return sign.consumer_key is None or sign.consumer_secret is None
+
+
+def _own(policy: Policy, sign: Sign, context: Context) -> dict[str, str]:
+    """Return what [sign] leaves out and the grant oauth1 brings: the client's own, and the token that it got.
+
+    What is secret of it is noted as a template would note it. Raises `MissingValue`.
+    """
+    own: dict[str, str] = {}
+    if policy.auth.grant is not Grant.OAUTH1:
+        return own
+    if sign.consumer_key is None and context.consumer is not None:
+        own["consumer_key"] = context.consumer.key
+    if sign.consumer_secret is None and context.consumer is not None:
+        context.used.append(context.consumer.secret)
+        own["consumer_secret"] = context.consumer.secret.reveal()
+    if sign.token is None:
+        own["token"] = context.text(("token", "oauth_token"))
+    if sign.token_secret is None:
+        own["token_secret"] = context.text(("token", "oauth_token_secret"))
+    return own
 
 
 def _text(sign: Sign, context: Context) -> Bound:

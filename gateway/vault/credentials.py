@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.keyring import Keyring, KeyringError
 from gateway.oauth.answer import TokenAnswer
-from gateway.policy.context import Context
+from gateway.policy.context import SECRET_TOKENS, Context
 from gateway.policy.fields import with_defaults
 from gateway.policy.model import Policy
 from gateway.secret import Secret
@@ -63,7 +63,8 @@ class Credentials:
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
         """Every secret in it, to be taken out of what is shown."""
-        own = (self.access_token, self.refresh_token, self.previous_refresh_token, *self.secrets.values())
+        told = [value for name, value in self.token.items() if name in SECRET_TOKENS and isinstance(value, str)]
+        own = (*map(Secret, told), self.refresh_token, self.previous_refresh_token, *self.secrets.values())
         return tuple(secret for secret in own if secret)
 
     def context(self, policy: Policy, fields: Mapping[str, str], connection_id: str) -> Context:

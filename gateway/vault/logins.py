@@ -8,10 +8,13 @@ and `poll` the tokens once somebody has. Who may finish which login, and when to
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import urlencode
 
 from gateway.errors import AuthorizationServerError, ClientError, Refusal
 from gateway.oauth.answer import TokenAnswer, TokenRefused
 from gateway.oauth.device import DeviceCode, Pending
+from gateway.oauth.endpoint import with_query
+from gateway.oauth.oauth1 import RequestToken
 from gateway.policy.context import Context
 from gateway.policy.fields import with_defaults
 from gateway.policy.found import Stage, found_at
@@ -43,6 +46,38 @@ class Logins:
             app, policy, _context(policy, fields), redirect_uri=redirect_uri, state=state, verifier=verifier
         )
 
+    async def begin_signed(
+        self, app: str, policy: Policy, *, fields: Values, redirect_uri: str, state: Secret
+    ) -> tuple[str, RequestToken]:
+        """Return the login URL of OAuth 1.0a, and the token that it is for, which `redeem_verifier` needs again.
+
+        Raises `AuthorizationServerError`, `PolicyError`, `StoreError`.
+        """
+        callback = with_query(redirect_uri, urlencode({"state": state.reveal()}))
+        came = await self._provider.request_token(app, policy, _context(policy, fields), callback=callback)
+        if isinstance(came, TokenRefused):
+            detail = f"{policy.name} began no sign-in. {came.detail}"
+            raise AuthorizationServerError(
+                Refusal(code="refresh_failed", detail=detail, hint=_registered(redirect_uri))
+            )
+        token, url = came
+        return url, token
+
+    async def redeem_verifier(
+        self,
+        app: str,
+        policy: Policy,
+        *,
+        fields: Values,
+        token: RequestToken,
+        verifier: Secret,
+        callback: Mapping[str, str] | None = None,
+    ) -> TokenAnswer:
+        """Return the tokens for a verifier of OAuth 1.0a. `callback`, and what is raised, as for `redeem`."""
+        context = await _with_callback(policy, _context(policy, fields), callback)
+        answer = await self._provider.redeem_verifier(app, policy, context, token=token, verifier=verifier)
+        return _granted(policy, answer)
+
     async def redeem(
         self,
         app: str,
@@ -58,9 +93,7 @@ class Logins:
 
         Raises `AuthorizationServerError`, `ClientError`, `PolicyError`, `StoreError`.
         """
-        context = _context(policy, fields)
-        if callback:
-            context = await _with_found(policy, replace(context, callback=callback))
+        context = await _with_callback(policy, _context(policy, fields), callback)
         answer = await self._provider.redeem(
             app, policy, context, code=code, redirect_uri=redirect_uri, verifier=verifier
         )
@@ -109,8 +142,11 @@ def _context(policy: Policy, fields: Values) -> Context:
     return Context(fields={**with_defaults(policy, typed), **secret})
 
 
-async def _with_found(policy: Policy, context: Context) -> Context:
+async def _with_callback(policy: Policy, context: Context, callback: Mapping[str, str] | None) -> Context:
     """Return the values with those that the callback told: the token URL may be made of them."""
+    if not callback:
+        return context
+    context = replace(context, callback=callback)
     try:
         found = await asyncio.to_thread(found_at, policy, context, Stage.CALLBACK)
     except ValueError as error:
@@ -124,7 +160,11 @@ def _granted(policy: Policy, answer: TokenAnswer | TokenRefused, redirect_uri: s
         return answer
     hint = None
     if redirect_uri and "redirect" in answer.detail.lower():  # RFC 6749 §4.1.3: it must be the registered one
-        hint = f"The redirect URL that is registered there must be this one, to the letter: {redirect_uri}"
+        hint = _registered(redirect_uri)
     raise AuthorizationServerError(
         Refusal(code="refresh_failed", detail=f"{policy.name} gave no token. {answer.detail}", hint=hint)
     )
+
+
+def _registered(redirect_uri: str) -> str:
+    return f"The redirect URL that is registered there must be this one, to the letter: {redirect_uri}"

@@ -19,16 +19,26 @@ from gateway.oauth.device import (
     read_poll,
     slower,
 )
-from gateway.oauth.endpoint import Endpoint
+from gateway.oauth.endpoint import ClientCredentials, Endpoint
 from gateway.oauth.grants import join_scopes
 from gateway.oauth.message import Answer, OutgoingRequest
+from gateway.oauth.oauth1 import (
+    RequestToken,
+    login_url,
+    read_access_token,
+    read_request_token,
+    unsigned,
+)
 from gateway.policy.context import Context
 from gateway.policy.found import Stage, found_at
-from gateway.policy.model import DeviceEndpoint, Grant, Policy, RevokeEndpoint, TokenEndpoint
+from gateway.policy.model import Grant, Policy, RequestTokenEndpoint, TokenEndpoint
 from gateway.policy.moment import ENTROPY
+from gateway.policy.oauth1 import OAuth1
+from gateway.policy.sign import algorithm_of
 from gateway.secret import Secret
 from gateway.vault.credentials import Credentials
-from gateway.vault.rendering import Own, Prepared, prepare, render_login, signed_by, with_own
+from gateway.vault.rendering import Described, Own, Prepared, prepare, render_login, signed_by, with_own
+from gateway.vault.signing import signed
 from gateway.vault.sources import Sources
 
 CALL_SECONDS = 20.0  # design.md, "Tokens": well under the lease, so that an answer still finds its fence
@@ -101,6 +111,76 @@ class Provider:
         )
         answer = await self._tokens(request, prepared.endpoint, None)
         return await self._exchanged(app, policy, context, answer)
+
+    async def request_token(
+        self, app: str, policy: Policy, context: Context, *, callback: str
+    ) -> tuple[RequestToken, str] | TokenRefused:
+        """Ask for what a login of OAuth 1.0a begins with; return it and the login URL. Raises as `login_url`."""
+        described, login = policy.auth.request_token, policy.auth.authorize
+        if described is None or login is None:
+            raise _unusable(app, "has no [auth.request_token], or no [auth.authorize]")
+        came = await self._signed_call(app, policy, described, context, said={"oauth_callback": callback})
+        if isinstance(came, TokenRefused):
+            return came
+        answer, endpoint, now, secrets = came
+        token = read_request_token(answer, endpoint, now=now, secrets=secrets)
+        if isinstance(token, TokenRefused):
+            return token
+        own = await self._own(app, policy, context)
+        try:
+            rendered = await asyncio.to_thread(render_login, policy, login, context, own)
+        except ValueError as error:  # as in `_prepare`
+            raise _unusable(app, f"can't be used: {error}") from error
+        return token, login_url(rendered, token)
+
+    async def redeem_verifier(
+        self, app: str, policy: Policy, context: Context, *, token: RequestToken, verifier: Secret
+    ) -> TokenAnswer | TokenRefused:
+        """Exchange what the login of OAuth 1.0a began with (RFC 5849 §2.3). Raises as `redeem`."""
+        described = policy.auth.token
+        if described is None:
+            raise _unusable(app, "has no [auth.token]")
+        said = {"oauth_verifier": verifier.reveal()}
+        came = await self._signed_call(app, policy, described, context, said=said, token=token)
+        if isinstance(came, TokenRefused):
+            return came
+        answer, endpoint, now, secrets = came
+        return read_access_token(answer, endpoint, now=now, secrets=(*secrets, token.secret, verifier))
+
+    async def _signed_call(
+        self,
+        app: str,
+        policy: Policy,
+        described: TokenEndpoint | RequestTokenEndpoint,
+        context: Context,
+        *,
+        said: Mapping[str, str],
+        token: RequestToken | None = None,
+    ) -> tuple[Answer, Endpoint, float, tuple[Secret, ...]] | TokenRefused:
+        """Make one signed call of a login; return its answer, what was asked and when, and every secret in it."""
+        client = await self._sources.client(app, policy, context)
+        if client is None or client.client_secret is None:
+            raise _unusable(app, "has no auth.client_id, or no auth.client_secret, to sign with")
+        # No template sees the secret that signs.
+        prepared = await self._prepare(app, policy, described, context, replace(client, client_secret=None))
+        signer = OAuth1(
+            algorithm=algorithm_of(policy),
+            consumer_key=client.client_id,
+            consumer_secret=client.client_secret.reveal(),
+            token=token.token if token else None,
+            token_secret=token.secret.reveal() if token else None,
+            said=said,
+        )
+        now = self._clock()
+        try:
+            request = signed(unsigned(prepared.endpoint), signer, now=now, random=self._entropy(ENTROPY))
+        except ValueError as error:  # a URL that is none with its values
+            raise _unusable(app, f"can't be used: {error}") from error
+        try:
+            answer = await self._egress.send(request, timeout=self._patience)
+        except UpstreamError as error:
+            return _unreached(error)
+        return answer, prepared.endpoint, now, (*request.secrets, client.client_secret)
 
     def read_fragment(self, policy: Policy, params: Mapping[str, str]) -> TokenAnswer | TokenRefused:
         """Read the tokens that an implicit grant's fragment brought (RFC 6749 §4.2.2)."""
@@ -279,17 +359,22 @@ class Provider:
         return read_token(answer, endpoint, now=now, secrets=(*request.secrets, *held), standing=standing)
 
     async def _prepare(
-        self, app: str, policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context
+        self,
+        app: str,
+        policy: Policy,
+        described: Described,
+        context: Context,
+        client: ClientCredentials | None = None,
     ) -> Prepared:
-        own = await self._own(app, policy, context)
+        own = await self._own(app, policy, context, client)
         try:
             return await asyncio.to_thread(prepare, policy, described, context, own)
         except ValueError as error:  # a missing value, a URL that is none with its values, a script
             raise _unusable(app, f"can't be used: {error}") from error
 
-    async def _own(self, app: str, policy: Policy, context: Context) -> Own:
+    async def _own(self, app: str, policy: Policy, context: Context, client: ClientCredentials | None = None) -> Own:
         return Own(
-            client=await self._sources.client(app, policy, context),
+            client=client or await self._sources.client(app, policy, context),
             key=await self._sources.key(app, policy, context),
             certificate=await self._sources.certificate(app, policy, context),
             now=self._clock(),

@@ -18,6 +18,7 @@ from gateway.policy.model import (
     DeviceEndpoint,
     Grant,
     Policy,
+    RequestTokenEndpoint,
     RevokeEndpoint,
     Script,
     TokenEndpoint,
@@ -54,9 +55,11 @@ class Prepared:
     signed: Signed | None
 
 
-def prepare(
-    policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context, own: Own
-) -> Prepared:
+Described = TokenEndpoint | RevokeEndpoint | DeviceEndpoint | RequestTokenEndpoint
+"""The parts of [auth] that are asked something."""
+
+
+def prepare(policy: Policy, described: Described, context: Context, own: Own) -> Prepared:
     """Render an endpoint's templates. Raises `ValueError`."""
     context = with_own(context, own)
     signed = signed_by(policy, context, own)
@@ -137,10 +140,12 @@ def _statement(policy: Policy, described: Assertion, context: Context) -> Statem
     )
 
 
-def _endpoint(policy: Policy, described: TokenEndpoint | RevokeEndpoint | DeviceEndpoint, context: Context) -> Endpoint:
+def _endpoint(policy: Policy, described: Described, context: Context) -> Endpoint:
     seen = len(context.used)
     url = UrlTemplate.parse(described.url).render(context)
     params = _each(policy, described.params, lambda value: _param(value, context))
+    if isinstance(described, RequestTokenEndpoint):
+        return Endpoint(url=url, params=params, secrets=tuple(context.used[seen:]))
     if isinstance(described, DeviceEndpoint):  # RFC 8628 §3.1: the client authenticates as at the token endpoint
         client_auth = policy.auth.token.client_auth if policy.auth.token else "none"
         return Endpoint(url=url, client_auth=client_auth, params=params, secrets=tuple(context.used[seen:]))

@@ -8,8 +8,9 @@ from pathlib import Path
 from gateway.errors import PolicyError, Refusal
 from gateway.keyring import KeyringError
 from gateway.oauth.endpoint import ClientCredentials
-from gateway.policy.context import Context
+from gateway.policy.context import Consumer, Context
 from gateway.policy.model import CredentialSource, EnvSource, FieldSource, FileSource, Policy, SecretSource
+from gateway.policy.sign import signs_as_consumer
 from gateway.policy.value import paths
 from gateway.secret import Secret
 from gateway.store.app_secrets import AppSecrets
@@ -57,10 +58,14 @@ class Sources:
         return None if source is None else await self._read(app, "certificate", source, context)
 
     async def with_app(self, app: str, policy: Policy, context: Context) -> Context:
-        """Return the context with what the policy's own requests name of the app: its client's id.
+        """Return the context with what the policy's own requests need of the app: its client's id, what signs them.
 
-        It is read only where it is named. Raises as `client`.
+        It is read only where it is named, or signs. Raises as `client`.
         """
+        if signs_as_consumer(policy):
+            client = await self.client(app, policy, context)
+            if client is not None and client.client_secret is not None:
+                context = replace(context, consumer=Consumer(client.client_id, client.client_secret))
         if policy.auth.client_id is None or not names_app(policy):
             return context
         client_id = await self._read(app, "client_id", policy.auth.client_id, context)

@@ -26,6 +26,7 @@ from gateway.oauth.authorize import (
     read_callback,
     wrong_issuer,
 )
+from gateway.oauth.oauth1 import OURS, WRONG_TOKEN, read_signed_callback
 from gateway.policy.context import SECRET_TOKENS
 from gateway.policy.model import Grant, Policy
 from gateway.vault import Connected
@@ -42,7 +43,7 @@ FRAGMENT_POLICY = (
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 _PARAMETERS = 100
-_SINGLE = frozenset({"state", "code", "iss", "error", "error_description", "access_token"})
+_SINGLE = OURS | {"state", "code", "iss", "error", "error_description", "access_token"}
 _TOLD = frozenset({Refused.EXPIRED, Refused.OTHER_BROWSER, Refused.OTHER_APP})
 """What the log is told of: it takes a state that was begun here, once. The rest anybody could fill it with."""
 
@@ -117,6 +118,8 @@ async def _finish(request: web.Request, app: str, pairs: Iterable[tuple[str, str
 
 async def _answer(services: Services, app: str, policy: Policy, login: Login, params: Mapping[str, str]) -> TokenAnswer:
     """Return the tokens that came, or that a code is worth. Raises `AuthorizationServerError` and as the vault."""
+    if policy.auth.grant is Grant.OAUTH1:
+        return await _verified(services, app, policy, login, params)
     known = None if policy.auth.authorize is None else policy.auth.authorize.issuer
     issuer = expected_issuer(known, login_url=login.login_url, sent=params.get("iss"))
     if policy.auth.grant is Grant.IMPLICIT:
@@ -138,6 +141,26 @@ async def _answer(services: Services, app: str, policy: Policy, login: Login, pa
     )
 
 
+async def _verified(
+    services: Services, app: str, policy: Policy, login: Login, params: Mapping[str, str]
+) -> TokenAnswer:
+    """Return the tokens of OAuth 1.0a. Raises as `_answer`; nothing is asked where the login began otherwise."""
+    if login.token is None:
+        detail = f"The policy of {app} was changed while somebody was signing in."
+        raise AuthorizationServerError(Refusal(code="refresh_failed", detail=detail, hint="Begin again."))
+    came = read_signed_callback(params, token=login.token)
+    if isinstance(came, CallbackRefused):
+        raise _said(policy, came)
+    return await services.vault.logins.redeem_verifier(
+        app,
+        policy,
+        fields={**login.fields, **login.secrets},
+        token=login.token,
+        verifier=came.verifier,
+        callback=told(params),
+    )
+
+
 def told(params: Mapping[str, str]) -> dict[str, str]:
     """Return what a callback said beside what it is made of (RFC 6749 §4.1.2, §4.2.2): no code, token or state."""
     return {name: value for name, value in params.items() if name not in _SINGLE | SECRET_TOKENS}
@@ -149,7 +172,7 @@ def _said(policy: Policy, refused: CallbackRefused) -> AuthorizationServerError:
     if refused.error == WRONG_ISSUER:
         log.warning("login.wrong_issuer", app=policy.name)
         hint = "If both are the same provider, its policy needs `issuer` in [auth.authorize]. Nothing was connected."
-    elif refused.error != NO_CODE:
+    elif refused.error not in (NO_CODE, WRONG_TOKEN):
         code = "" if refused.error in detail else f" ({refused.error})"
         detail = f"{policy.name} said: {detail}{code}"
     return AuthorizationServerError(Refusal(code="refresh_failed", detail=detail, hint=hint))

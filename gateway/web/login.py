@@ -2,7 +2,7 @@
 
 A state has 256 random bits, is stored as a hash, is taken out by whoever first brings it back, lasts ten minutes, and
 belongs to one app and one browser session: whoever finishes must be who began. What the login began with is sealed
-with it, the PKCE verifier too.
+with it, the PKCE verifier too, or the token of OAuth 1.0a and its secret.
 """
 
 import hashlib
@@ -15,6 +15,8 @@ import orjson
 
 from gateway.admin.links import GRACE
 from gateway.admin.services import Services
+from gateway.oauth.oauth1 import RequestToken
+from gateway.policy.model import Grant
 from gateway.secret import Secret
 from gateway.store.rows import LoginStateRow
 from gateway.web.link import Opened, hash_of
@@ -40,6 +42,7 @@ class Login:
     """A login that may be finished.
 
     `link` is the token of the connect link that it began with; `login_url` is where the person was sent, without query.
+    `token` is what a login of OAuth 1.0a began with.
     """
 
     link: str
@@ -48,6 +51,7 @@ class Login:
     verifier: Secret
     fields: Mapping[str, str]
     secrets: Mapping[str, Secret]
+    token: RequestToken | None
     begun: float
 
 
@@ -60,11 +64,21 @@ async def begin(
     fields: Mapping[str, str],
     hidden: Mapping[str, Secret],
 ) -> str:
-    """Store a new state and return the provider's login URL. Raises `PolicyError`, `StoreError`."""
+    """Store a new state and return the provider's login URL.
+
+    Raises `PolicyError`, `StoreError`, and for OAuth 1.0a, whose provider is asked first, `AuthorizationServerError`.
+    """
     state, verifier = Secret(secrets.token_urlsafe(32)), Secret(secrets.token_urlsafe(48))
-    url = await services.vault.logins.begin(
-        found.app, found.policy, fields={**fields, **hidden}, redirect_uri=redirect_uri, state=state, verifier=verifier
-    )
+    logins, token = services.vault.logins, None
+    given: dict[str, str | Secret] = {**fields, **hidden}
+    if found.policy.auth.grant is Grant.OAUTH1:
+        url, token = await logins.begin_signed(
+            found.app, found.policy, fields=given, redirect_uri=redirect_uri, state=state
+        )
+    else:
+        url = await logins.begin(
+            found.app, found.policy, fields=given, redirect_uri=redirect_uri, state=state, verifier=verifier
+        )
     now, hashed = services.clock(), _hash(state.reveal())
     kept = {
         "link": found.token,
@@ -73,6 +87,7 @@ async def begin(
         "verifier": verifier.reveal(),
         "fields": dict(fields),
         "secrets": {name: value.reveal() for name, value in hidden.items()},
+        "token": None if token is None else {"token": token.token, "secret": token.secret.reveal()},
     }
     await services.store.logins.prune(before=now)
     await services.store.logins.insert(
@@ -104,6 +119,7 @@ async def take(services: Services, app: str, session: Session | None, state: str
     kept = orjson.loads(
         services.keyring.open(row.sealed, table="login_states", column="sealed", row=row.state_hash.hex())
     )
+    token = kept["token"]
     return Login(
         link=kept["link"],
         login_url=kept["login_url"],
@@ -111,6 +127,7 @@ async def take(services: Services, app: str, session: Session | None, state: str
         verifier=Secret(kept["verifier"]),
         fields=kept["fields"],
         secrets={name: Secret(value) for name, value in kept["secrets"].items()},
+        token=None if token is None else RequestToken(token=token["token"], secret=Secret(token["secret"])),
         begun=row.created_at,
     )
 

@@ -19,7 +19,7 @@ keyed:
     auth_mode: API_KEY
     proxy: {base_url: https://api.provider.test, headers: {x-key: '${apiKey}'}}
     credentials: {apiKey: {title: Key}}
-hand: {auth_mode: OAUTH1, proxy: {base_url: https://hand.provider.test}}
+hand: {auth_mode: AWS_SIGV4, proxy: {base_url: https://hand.provider.test}}
 none: {auth_mode: TELEPATHY, proxy: {base_url: https://none.provider.test}}
 """
 GRANT = {"note": {"oauth": 2, "authorize_url": "https://note.test/a", "access_url": "https://note.test/t"}}
@@ -55,18 +55,18 @@ def test_what_is_not_whole_is_named_with_its_reason_and_everything_is_counted(ga
     done = gateway("import", "nango", f"{providers}/providers.yaml", "--to", "new")
     assert done.out.splitlines() == [
         "hand: written, in part",
-        "    the login of OAuth 1.0a; the person brings a token and its secret",
+        "    keys that are got by assuming a role (AWS STS); the person's own are asked for",
         "none: no policy, not at all",
         "    a kind of authentication that isn't known here (TELEPATHY)",
         "kind\tproviders\twhole\tin part\tnot at all",
         "API_KEY\t1\t1\t0\t0",
+        "AWS_SIGV4\t1\t0\t1\t0",
         "NONE\t1\t1\t0\t0",
-        "OAUTH1\t1\t0\t1\t0",
         "TELEPATHY\t1\t0\t0\t1",
         "all\t4\t2\t1\t1",
         "providers\twhat couldn't be expressed\tfor example",
         "1\ta kind of authentication that isn't known here\tnone",
-        "1\tthe login of OAuth 1.0a; the person brings a token and its secret\thand",
+        "1\tkeys that are got by assuming a role (AWS STS); the person's own are asked for\thand",
     ]
 
 
@@ -93,7 +93,7 @@ def test_a_dry_run_writes_nothing(gateway: Run, place: Path, providers: str) -> 
     assert not (place / "new").exists()
     said = json.loads(done.out)
     assert (said["dry_run"], said["to"]) == (True, "new")
-    assert said["kinds"]["OAUTH1"] == {"part": 1}
+    assert said["kinds"]["AWS_SIGV4"] == {"part": 1}
     assert said["providers"][0] == {
         "name": "open",
         "kind": "NONE",

@@ -200,6 +200,12 @@ GRANT = {
         "oauth": 1,
         "authorize_url": "https://o.test/a",
         "access_url": "https://o.test/t",
+        "request_url": "https://[subdomain].o.test",
+    },
+    "goodreads": {
+        "oauth": 1,
+        "authorize_url": "https://o.test/a",
+        "access_url": "https://o.test/t",
         "request_url": "https://o.test",
     },
     "none": {"oauth": 3, "authorize_url": "https://o.test/a", "access_url": "https://o.test/t"},
@@ -216,7 +222,8 @@ def test_grants_list_gives_logins() -> None:
         "aha": "whole",
         "cas": "whole",
         "notion": "whole",
-        "old": "part",
+        "old": "whole",
+        "goodreads": "part",
         "none": "none",
         "void": "none",
         "user": "none",
@@ -231,7 +238,9 @@ def test_grants_list_gives_logins() -> None:
     assert said["cas"]["allow"]["urls"] == ["{{ server }}"]
     assert said["cas"]["auth"]["client_secret"] == {"field": "client_secret"}
     assert said["notion"]["auth"]["token"]["client_auth"] == "basic"
-    assert said["old"]["sign"]["scheme"] == "oauth1"
+    assert said["old"]["auth"]["request_token"] == {"url": "https://{{ subdomain }}.o.test"}
+    assert (said["old"]["auth"]["grant"], said["old"]["sign"]) == ("oauth1", {"scheme": "oauth1"})
+    assert (said["goodreads"]["auth"]["grant"], said["goodreads"]["sign"]["token"]) == ("api_key", "{{ token_id }}")
 
 
 def test_grants_list_may_have_anything_in_it() -> None:

@@ -251,9 +251,16 @@ SAYS = {
         "by-hand",
         {"auth.token.client_auth": "none", "auth.client_secret": None},
     ),
-    "OAuth 1.0a with a token that the person brings": (
+    "a login of OAuth 1.0a": (
         "oauth1",
-        {"auth.grant": "api_key", "sign.scheme": "oauth1", "fields.token_secret.secret": True},
+        {
+            "auth.grant": "oauth1",
+            "auth.client_secret": {"secret": "client_secret"},
+            "auth.request_token": {"url": "https://login.provider.test/request", "params": {"access": "write"}},
+            "auth.authorize": {"url": "https://login.provider.test/authorize", "params": {"expiration": "never"}},
+            "auth.token": {"url": "https://login.provider.test/access"},
+            "sign": {"scheme": "oauth1"},
+        },
     ),
 }
 
@@ -299,7 +306,6 @@ PARTLY = {
     "two-tokens": "a second token beside the first, or instead of it (other_user)",
     "two-step": "a parameter of the token request that is false (flag)",
     "by-hand": "a client that registers itself (RFC 7591): register one by hand (https://mcp.provider.test/register)",
-    "oauth1": "the login of OAuth 1.0a; the person brings a token and its secret",
     "newer": "a key of the list that isn't known here (quantum)",
 }
 

@@ -80,5 +80,7 @@ def test_every_login_of_grants_comes_over() -> None:
     found = list(from_grant((config / "oauth.json").read_text(), (config / "profile.json").read_text()))
     assert len(found) >= 218
     assert all(one.text is not None for one in found)
+    older = [one for one in found if one.kind == "OAuth 1.0a"]
+    assert sum(one.outcome is Outcome.WHOLE for one in older) >= 23
     newer = [one for one in found if one.kind == "OAuth 2.0"]
     assert sum(one.outcome is Outcome.WHOLE for one in newer) >= 0.95 * len(newer)

@@ -40,6 +40,28 @@ class Login:
         if found:
             self._draft.lack("a second token beside the first, or instead of it", found)
 
+    def oauth1(self) -> None:
+        """OAUTH1: a login, after which every request is signed."""
+        put = self._draft.put
+        put("auth.grant", "oauth1")
+        put("auth.client_id", {"secret": "client_id"})
+        put("auth.client_secret", {"secret": "client_secret"})
+        for ours, theirs in (
+            ("request_token", "request_url"),
+            ("authorize", "authorization_url"),
+            ("token", "token_url"),
+        ):
+            put(f"auth.{ours}.url", self._urls.read(text(self._data.get(theirs))))
+            if not self._draft.get(f"auth.{ours}.url"):
+                raise NotImportable(f"no {theirs}")
+        put("auth.request_token.params", self._params(table(self._data.get("request_params")), ""))
+        put("auth.authorize.params", self._login_params())
+        put("auth.token.params", self._params(table(self._data.get("token_params")), ""))
+        put("sign.scheme", "oauth1")
+        if text(self._data.get("signature_method")) == "PLAINTEXT":
+            self._draft.note("nango signs by PLAINTEXT, which is no signature; here HMAC-SHA1 signs.")
+        self._draft.note("What others call scopes is a parameter of its own here: see [auth.authorize] params.")
+
     def registered_by_hand(self) -> None:
         """MCP_OAUTH2: a public client, which registers itself unless it is static."""
         self.authorization_code()

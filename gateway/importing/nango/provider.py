@@ -114,7 +114,7 @@ class _Provider:
             case "TBA":
                 self.steps.oauth1(realm="accountId")
             case "OAUTH1":
-                self.steps.oauth1_login()
+                self.login.oauth1()
             case "BILL":
                 self.steps.bill()
             case mode:

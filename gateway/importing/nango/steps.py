@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import unquote_plus
 
-from gateway.importing.data import listed, scalar, table, text
+from gateway.importing.data import listed, table, text
 from gateway.importing.draft import Draft, literal
 from gateway.importing.nango.entry import Entry
 from gateway.importing.nango.expression import Reference, alternatives
@@ -210,27 +210,18 @@ class Steps:
         names = {name: self._fields.use(name, shown=True, needed=True) for name in ("region", "service")}
         self._draft.put("sign", sign | {name: f"{{{{ {field} }}}}" for name, field in names.items()})
 
-    def oauth1(self, *, realm: str | None = None) -> None:
-        """OAUTH1 and TBA: each request is signed, with a token that the person brings."""
+    def oauth1(self, *, realm: str) -> None:
+        """TBA: each request is signed, with a token that the person brings."""
         self._draft.put("auth.grant", "api_key")
         for name in ("consumer_key", "consumer_secret", "token_id", "token_secret"):
             label = name.replace("_", " ").capitalize().replace(" id", " ID")
             self._fields.own(name, label=label, **({"secret": True} if name.endswith("secret") else {}))
         sign: dict[str, Any] = {"scheme": "oauth1", "consumer_key": "{{ consumer_key }}"}
         sign |= {"consumer_secret": "{{ consumer_secret }}", "token": "{{ token_id }}"}
-        sign |= {"token_secret": "{{ token_secret }}", "algorithm": "sha256" if realm else "sha1"}
-        if realm:
-            field = self._fields.use(realm, shown=True, needed=True)
-            js = f"return context.fields.{field}.replace('-', '_').toUpperCase()"
-            sign["realm"] = {"js": js}
+        sign |= {"token_secret": "{{ token_secret }}", "algorithm": "sha256"}
+        field = self._fields.use(realm, shown=True, needed=True)
+        sign["realm"] = {"js": f"return context.fields.{field}.replace('-', '_').toUpperCase()"}
         self._draft.put("sign", sign)
-
-    def oauth1_login(self) -> None:
-        """OAUTH1: the login itself isn't spoken here."""
-        self._draft.lack("the login of OAuth 1.0a; the person brings a token and its secret")
-        if scalar(self._data.get("signature_method")) == "PLAINTEXT":
-            self._draft.note("nango signs by PLAINTEXT, which is no signature; here HMAC-SHA1 signs.")
-        self.oauth1()
 
     def bill(self) -> None:
         """BILL: a login that gives a session, beside which the developer's key goes with each request."""

@@ -30,7 +30,7 @@ def check(draft: Draft) -> Iterator[Fault]:
 
 
 def _statement(assertion: Assertion, auth: Auth) -> Iterator[Fault]:
-    if auth.grant.has_token and not _is_used(auth):
+    if auth.grant.has_token and auth.grant is not Grant.OAUTH1 and not _is_used(auth):
         right = 'say client_auth = "jwt" in [auth.token], or name {{ assertion }} there'
         yield "auth.assertion", f"is signed for nothing with the grant {auth.grant}; {right}, or leave it out"
     shortest = _SHORTEST_TOKEN if auth.grant is Grant.JWT else _SHORTEST

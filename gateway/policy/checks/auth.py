@@ -28,13 +28,18 @@ _NEEDS: dict[Grant, tuple[str, ...]] = {
     Grant.JWT: ("assertion",),
     Grant.DEVICE_CODE: ("client_id", "device", "token"),
     Grant.CUSTOM: ("token",),
+    Grant.OAUTH1: ("client_id", "client_secret", "request_token", "authorize", "token"),
 }
-_TOKEN_ONLY = ("authorize", "device", "token", "exchange", "refresh", "revoke", "assertion", "keep_alive")
-_ASKED = ("authorize", "device", "token", "exchange", "refresh", "revoke")
+_ASKED = ("request_token", "authorize", "device", "token", "exchange", "refresh", "revoke")
+_TOKEN_ONLY = (*_ASKED, "assertion", "keep_alive")
+_LOGINS = (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT, Grant.OAUTH1)
 _LEFT_OUT: dict[Grant, Mapping[str, str]] = {
     Grant.IMPLICIT: {"exchange": "whose token comes through the browser"},
     Grant.JWT_BEARER: {"refresh": "which asks anew; margin and default_ttl stand in [auth.token], too"},
     Grant.JWT: dict.fromkeys(("token", "exchange", "refresh", "revoke", "keep_alive"), "which asks nobody"),
+    Grant.OAUTH1: dict.fromkeys(
+        ("exchange", "refresh", "revoke", "assertion", "keep_alive"), "whose token lasts until the person takes it back"
+    ),
 }
 """What a grant has no use for, and why."""
 
@@ -90,13 +95,16 @@ def _logins(auth: Auth) -> Iterator[Fault]:
     """Where a person allows it: one way alone."""
     if auth.device and auth.grant.has_token and auth.grant is not Grant.DEVICE_CODE:
         yield "auth.device", f"has no use for the grant {auth.grant}; leave it out, or choose the grant device_code"
-    if auth.authorize and auth.grant.has_token and auth.grant not in (Grant.AUTHORIZATION_CODE, Grant.IMPLICIT):
+    if auth.request_token and auth.grant.has_token and auth.grant is not Grant.OAUTH1:
+        yield "auth.request_token", f"has no use for the grant {auth.grant}; leave it out, or choose the grant oauth1"
+    if auth.authorize and auth.grant.has_token and auth.grant not in _LOGINS:
         yield "auth.authorize", f"has no use for the grant {auth.grant}, which has no login page; leave it out"
 
 
 def _authenticates_without(auth: Auth) -> bool:
     """Whether the client shows who it is without a secret, or not at all."""
-    return auth.token is not None and auth.token.client_auth in ("jwt", "tls", "none")
+    by = auth.token.client_auth if auth.token else None
+    return auth.grant is not Grant.OAUTH1 and by in ("jwt", "tls", "none")
 
 
 def _credentials(draft: Draft, auth: Auth) -> Iterator[Fault]:

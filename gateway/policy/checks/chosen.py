@@ -2,7 +2,8 @@
 
 Where a person or an answer chooses a host (a field of kind host or url that has neither domains nor choices), whoever
 does may be there themselves. So what is the app's goes to no such host: neither its client secret or signing key, to an
-endpoint of [auth], nor a token that was got with these alone. What is the person's own may: it was they who chose.
+endpoint of [auth], nor a token that was got with these alone, nor what is signed with them. What is the person's own
+may: it was they who chose.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from gateway.policy.model import Auth, FieldSource, Grant, Script
 from gateway.policy.url import UrlInvalid, UrlTemplate
 from gateway.policy.value import leaves, paths
 
-_ENDPOINTS = ("device", "token", "exchange", "refresh", "revoke")
+_ENDPOINTS = ("request_token", "device", "token", "exchange", "refresh", "revoke")
+_SIGNED = "what is signed with the app's own {}"
 _OWN = (Grant.CLIENT_CREDENTIALS, Grant.JWT_BEARER, Grant.JWT, Grant.CUSTOM)
 """Grants whose tokens are got in the app's own name, unless a secret of the person's goes into that."""
 
@@ -28,12 +30,21 @@ def check(draft: Draft) -> Iterator[Fault]:
     for name in _ENDPOINTS:
         url = getattr(getattr(draft.auth, name), "url", None)
         if url and (field := _chosen(draft, url)):
-            yield f"auth.{name}.url", f"would send the app's own {secret} to {_wherever(field, secret)}"
-    if draft.auth.grant in _OWN and not _brings(draft, draft.auth):
+            own = _SIGNED if draft.auth.grant is Grant.OAUTH1 else "the app's own {}"
+            yield f"auth.{name}.url", f"would send {own.format(secret)} to {_wherever(field, secret)}"
+    if what := _reaches(draft, draft.auth, secret):
         for number, text in enumerate(draft.allow.urls if draft.allow else ()):
             if field := _chosen_entry(draft, text):
-                what = f"a token that the app's own {secret} is enough for"
                 yield f"allow.urls[{number}]", f"would send {what} to {_wherever(field, secret)}"
+
+
+def _reaches(draft: Draft, auth: Auth, secret: str) -> str | None:
+    """Return what of the app's own each request has in it, None: nothing without the person's."""
+    if auth.grant is Grant.OAUTH1:
+        return _SIGNED.format(secret)
+    if auth.grant in _OWN and not _brings(draft, auth):
+        return f"a token that the app's own {secret} is enough for"
+    return None
 
 
 def _secret_of(auth: Auth) -> str | None:

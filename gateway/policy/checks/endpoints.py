@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.http.fields import folded_name
 from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, did_you_mean, key_path
 from gateway.policy.model import Auth, Authorize, Grant, Script, refresh_endpoint
@@ -24,6 +25,11 @@ _STANDARD = {
     "revoke": ("token", "token_type_hint", *_CLIENT),
 }
 """The standard parameters of each endpoint, which `names` may name."""
+_ALIEN: Mapping[str, tuple[str, ...]] = {
+    "authorize": ("issuer", "scopes", "scope_words", "scope_separator", "pkce", "names", "response"),
+    "token": ("client_auth", "names", "response", "expires", "margin", "default_ttl"),
+}
+"""What OAuth 1.0a has nothing of."""
 _CALLBACK = ("code", "state", "error", "error_description")
 _NAME = re.compile(r"[^\s{}]+")
 _ROUTE = re.compile(r"[^\s?#{}]+")
@@ -35,13 +41,15 @@ def check(draft: Draft) -> Iterator[Fault]:
     auth = draft.auth
     if auth is None:
         return
+    if auth.grant is Grant.OAUTH1:
+        yield from _signed(auth)
     for section in ("authorize", "token", "exchange", "refresh", "revoke"):
         model = getattr(auth, section)
         if model is None:
             continue
         if section == "exchange" or (auth.grant is Grant.CUSTOM and section != "revoke"):
             yield from _without_standard(model, section)
-        else:
+        elif auth.grant is not Grant.OAUTH1:
             yield from _names(model.names or {}, model.params or {}, section)
         if section != "authorize":
             yield from _encoding(auth, section)
@@ -76,6 +84,26 @@ def _without_standard(model: Any, section: str) -> Iterator[Fault]:
     for key in ("names", "client_auth", *(("margin",) if section == "exchange" else ())):
         if key in model.model_fields_set and getattr(model, key) != "none":
             yield f"auth.{section}.{key}", "has no use: this request has no parameters but params, and headers"
+
+
+def _signed(auth: Auth) -> Iterator[Fault]:
+    """The three steps of OAuth 1.0a, whose own parameters are in the header that is signed."""
+    for section in ("request_token", "authorize", "token"):
+        model = getattr(auth, section)
+        for key in _ALIEN.get(section, ()):
+            if model is not None and key in model.model_fields_set:
+                yield f"auth.{section}.{key}", "has no use for the grant oauth1, whose protocol has no such thing"
+        for name, value in (model.params if model else {}).items():
+            at = key_path(("auth", section, "params", name))
+            if name.lower().startswith("oauth_"):
+                yield at, "is the protocol's own, and made anew each time; leave it out"
+            elif section == "request_token" and isinstance(value, Mapping | list):
+                yield at, "is a table or a list, and a form has texts alone"
+    for name in auth.token.headers if auth.token else ():
+        if folded_name(name.encode()) == b"authorization":
+            yield key_path(("auth", "token", "headers", name)), "is what the signature stands in; leave it out"
+    if auth.token and auth.token.format == "json":
+        yield "auth.token.format", 'must be "form" or "query" for the grant oauth1, which signs no JSON'
 
 
 def _encoding(auth: Auth, section: str) -> Iterator[Fault]:

@@ -40,7 +40,7 @@ def check(draft: Draft) -> Iterator[Fault]:
         yield from _query(draft.inject.query)
         yield from _body(draft.inject.body, "inject.body")
     if draft.auth:
-        for section in ("authorize", "device", "token", "exchange", "refresh", "revoke"):
+        for section in ("request_token", "authorize", "device", "token", "exchange", "refresh", "revoke"):
             model = getattr(draft.auth, section)
             if model is not None:
                 yield from _headers(getattr(model, "headers", None) or {}, f"auth.{section}.headers")

@@ -27,16 +27,20 @@ def check(draft: Draft) -> Iterator[Fault]:
     sign = draft.sign
     if sign is None:
         return
-    yield from _keys(sign)
+    yield from _keys(sign, ready=draft.auth is not None and draft.auth.grant is Grant.OAUTH1)
     if sign.scheme == "hmac":
         yield from _goes_nowhere(draft)
     yield from _twice(draft, sign)
 
 
-def _keys(sign: Sign) -> Iterator[Fault]:
+def _keys(sign: Sign, *, ready: bool) -> Iterator[Fault]:
+    """Faults of the keys. `ready`: the grant is oauth1, which has all of them for a scheme of this name."""
     needed = _NEEDED[sign.scheme]
+    ready = ready and sign.scheme == "oauth1"
     for key in needed:
         value = getattr(sign, key)
+        if value is None and ready:
+            continue
         if value is None:
             yield f"sign.{key}", f"is required for the scheme {sign.scheme}"
         elif isinstance(value, str) and not value.strip():
@@ -45,7 +49,7 @@ def _keys(sign: Sign) -> Iterator[Fault]:
         yield f"sign.{key}", f"has no use with the scheme {sign.scheme}"
     if sign.scheme == "oauth1" and sign.algorithm not in (None, "sha1", "sha256"):
         yield "sign.algorithm", "must be sha1 or sha256 for the scheme oauth1"
-    if sign.token_secret is not None and sign.token is None:
+    if sign.token_secret is not None and sign.token is None and not ready:
         yield "sign.token_secret", "has no use without sign.token"
     for key in _SECRETS:
         value = getattr(sign, key)

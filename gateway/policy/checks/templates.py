@@ -11,7 +11,7 @@ from gateway.policy.context import ALIAS, ROOTS, is_secret_path
 from gateway.policy.draft import Draft
 from gateway.policy.entry import EntryInvalid, EntryTemplate
 from gateway.policy.finding import Fault, did_you_mean
-from gateway.policy.model import Script
+from gateway.policy.model import Grant, Script
 from gateway.policy.moment import MADE
 from gateway.policy.request import CONTENT, MADE_OF, URL
 from gateway.policy.template import Path, Template, TemplateInvalid
@@ -62,6 +62,7 @@ _TOKEN = Place(
 )
 _EXCHANGE = replace(_TOKEN, token=True, why="in [auth.exchange]")
 _DEVICE = replace(_TOKEN, app=_ID, assertion=False, why="in [auth.device], before there is a token")
+_REQUEST_TOKEN = replace(_DEVICE, why="in [auth.request_token], before there is a token")
 _RENEW = replace(_EXCHANGE, once=False, connection=True, why="when a token is renewed or revoked")
 _ASSERTION = Place(secret=True, connection=False, app=_ID, request=_MADE, why="in [auth.assertion]")
 _FOUND = Place(token=True, lookup=True, callback=True, test=True, connection=False, why="in a field that is found")
@@ -72,6 +73,7 @@ _URL = Place(connection=False, why="in an allowed or base URL")
 
 
 _SECTIONS = {
+    "request_token": _REQUEST_TOKEN,
     "authorize": _LOGIN,
     "device": _DEVICE,
     "token": _TOKEN,
@@ -190,6 +192,8 @@ def _app(draft: Draft, rest: Path, path: Path, at: str, place: Place) -> Iterato
     name = ".".join(path)
     if rest not in (("client_id",), ("client_secret",)):
         yield at, f"{name} is unknown; the app has app.client_id and app.client_secret"
+    elif rest == ("client_secret",) and draft.auth and draft.auth.grant is Grant.OAUTH1:
+        yield at, f"{name} signs with the grant oauth1, and is never sent itself; leave it out"
     elif rest == ("client_secret",) and "client_secret" not in place.app:
         yield at, f"{name} is not for here; it stands in params and headers of [auth.token] and its like alone"
     elif rest[0] not in place.app:

@@ -30,6 +30,7 @@ _USELESS: Mapping[Grant, tuple[str, ...]] = {
         ("auth.authorize", "auth.device"),
     ),
     Grant.DEVICE_CODE: ("auth.authorize",),
+    Grant.OAUTH1: ("auth.device", "auth.refresh", "auth.revoke"),
 }
 """What a grant has no use for, so that its checks refuse it. It stays on the page, and is left out of the file."""
 
