@@ -76,10 +76,10 @@ def found_at(policy: Policy, context: Context, stage: Stage) -> dict[str, str | 
     return found
 
 
-def _holds(value: str, secrets: list[Secret]) -> bool:
+def _holds(value: str, read: list[Secret]) -> bool:
     """Whether a secret stands in the value: a script may have read one for something in it that is none."""
     text = value.encode("utf-8", "replace")
-    return Scrubber(secrets).text(text) != text
+    return Scrubber(read).text(text) != text
 
 
 def without_unfound(policy: Policy, context: Context) -> Policy:
