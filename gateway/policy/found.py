@@ -76,10 +76,10 @@ def found_at(policy: Policy, context: Context, stage: Stage) -> dict[str, str | 
     return found
 
 
-def _holds(value: str, secrets: list[Secret]) -> bool:
+def _holds(value: str, read: list[Secret]) -> bool:
     """Whether a secret stands in the value: a script may have read one for something in it that is none."""
     plain = value.encode("utf-8", "replace")
-    return Scrubber(secrets).text(plain) != plain
+    return Scrubber(read).text(plain) != plain
 
 
 def without_unfound(policy: Policy, context: Context) -> Policy:

@@ -321,7 +321,7 @@ class Exchange:
             return
         pool = self._services.pool
         key = (live.connection_id, target.origin)
-        idle = None if self._retried else pool.take(key)
+        idle = None if self._retried else pool.take(key, live.certificate)
         if idle is not None:
             self._send_on(idle)
         else:

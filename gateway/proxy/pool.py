@@ -45,12 +45,17 @@ class Pool:
         self._mistrusted: set[UpstreamConnection] = set()
         self._clock = asyncio.get_running_loop().time
 
-    def take(self, key: PoolKey) -> UpstreamConnection | None:
-        """Return an idle connection that is still open, or None."""
+    def take(self, key: PoolKey, certificate: Secret | None = None) -> UpstreamConnection | None:
+        """Return an idle connection that is still open, or None.
+
+        One that was opened with another certificate is closed: its service takes us for whoever that one names.
+        """
         idle = self._idle.get(key)
         while idle:
             connection = idle.pop()
-            if connection.wire is not None and not connection.wire.is_closing():
+            if connection.certificate != certificate:
+                connection.close()
+            elif connection.wire is not None and not connection.wire.is_closing():
                 return connection
         return None
 
@@ -62,7 +67,7 @@ class Pool:
         _, origin = key
         context = self._egress.context_for(certificate)
         sock = await self._egress.dial(origin.host, origin.port)
-        connection = UpstreamConnection(key, self, self._outbox, max_head=self._max_head)
+        connection = UpstreamConnection(key, self, self._outbox, max_head=self._max_head, certificate=certificate)
         if origin.scheme == "https":
             await self._secure(origin, connection, sock, context)
         else:

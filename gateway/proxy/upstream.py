@@ -12,6 +12,7 @@ from gateway.http.target import Origin
 from gateway.proxy.answer_reader import AnswerReader
 from gateway.proxy.outbox import LARGE, Outbox, send
 from gateway.proxy.tls import Wire
+from gateway.secret import Secret
 
 _FLUSH = 10.0  # seconds that a service has to take the last of what was sent to it
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -78,8 +79,11 @@ class RawReceiver(Protocol):
 class UpstreamConnection(asyncio.Protocol):
     """One HTTP/1.1 connection to a service, and the sink for a request's content."""
 
-    def __init__(self, key: PoolKey, pool: "Keeper", outbox: Outbox, *, max_head: int) -> None:
+    def __init__(
+        self, key: PoolKey, pool: "Keeper", outbox: Outbox, *, max_head: int, certificate: Secret | None = None
+    ) -> None:
         self.key = key
+        self.certificate = certificate  # what it has shown in TLS
         self.used = False  # it has carried an exchange before this one
         self.idle_since = 0.0
         self.wire: Wire | None = None

@@ -22,6 +22,7 @@ from gateway.proxy.outbox import Outbox
 from gateway.proxy.services import Services
 from gateway.proxy.tally import Tally
 from gateway.proxy.upstream import PoolKey, UpstreamConnection
+from gateway.secret import Secret
 from gateway.settings import Settings
 from gateway.store import Status
 from gateway.vault.live import Live
@@ -190,7 +191,7 @@ class Plane:
 
     # A pool: each exchange has a connection of its own.
 
-    def take(self, key: PoolKey) -> UpstreamConnection:
+    def take(self, key: PoolKey, _certificate: Secret | None = None) -> UpstreamConnection:
         connection = UpstreamConnection(key, self, self.outbox, max_head=2048)
         self.asked.append(Asked(key, Wire(connection, self._lost)))
         return connection

@@ -13,6 +13,7 @@ from gateway.errors import UpstreamError
 from gateway.http.target import origin_of
 from gateway.proxy.outbox import Outbox
 from gateway.proxy.pool import Pool
+from gateway.secret import Secret
 
 
 @pytest.fixture
@@ -70,6 +71,25 @@ async def test_of_too_many_connections_an_idle_one_makes_room(pool: Pool) -> Non
         while len(pool._all) > 3:  # noqa: ASYNC110 - nothing outside is told
             await asyncio.sleep(0)
     assert pool._all == {busy, idle[1], another}
+    server.close()
+
+
+async def test_a_connection_is_not_shared_by_two_certificates_of_one_connection_id(pool: Pool) -> None:
+    """Who is connected anew, perhaps as somebody else, isn't served as who they were before."""
+
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(wait, "127.0.0.1", 0)
+    key = ("crm-ann", origin_of("http", "127.0.0.1", server.sockets[0].getsockname()[1]))
+    issue = trustme.CA().issue_cert
+    ann, joe = (Secret(issue(name).private_key_and_cert_chain_pem.bytes().decode()) for name in ("ann", "joe"))
+    for before, then, is_shared in ((ann, joe, False), (ann, None, False), (None, joe, False), (ann, ann, True)):
+        idle = await pool.connect(key, before)
+        idle._reusable = True
+        idle.release()
+        assert pool.take(key, then) is (idle if is_shared else None)
     server.close()
 
 
