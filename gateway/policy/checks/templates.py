@@ -46,7 +46,9 @@ _CLIENT = _ID | {"client_secret"}
 _MADE = frozenset(MADE)
 _ALL = frozenset(MADE_OF)
 _INJECT = Place(token=True, test=True, secret=True, app=_ID, request=_ALL, signature=True, why="in [inject]")
-_DEFAULT = replace(_INJECT, signature=False, why="in [inject.defaults], which the caller's own header comes before")
+_DEFAULT = replace(
+    _INJECT, secret=False, signature=False, why="in [inject.defaults], which the caller's own header comes before"
+)
 _PART = replace(_INJECT, request=_ALL - URL - CONTENT, why="in what goes into it itself; name it in a header or [sign]")
 _SIGN = Place(token=True, test=True, secret=True, app=_ID, why="in this key of [sign]; name it in sign.text")
 _SIGNED = replace(_SIGN, request=_ALL, why="in [sign]")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from gateway.policy import structure
 from gateway.policy.model import Policy
 
-TEXT = (Path(__file__).parents[2] / "docs/policy.md").read_text()
+TEXT = (Path(__file__).parents[1] / "docs/policy.md").read_text()
 BLOCKS = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
 
 
