@@ -39,18 +39,24 @@ ALONE = (
 """Files of those that are long, and need nothing of the others'."""
 LONG = (
     "chaos/test_chaos.py",
+    "cli/test_programs.py",
     "deploy/",
     "e2e/test_every_page.py",
+    "e2e/test_secrets.py",
     "importing/test_packages.py",
+    "store/test_copying.py",
+    "store/test_opening.py",
     "store/test_processes.py",
     "store/test_rotation_while_serving.py",
     "test_handover.py",
     "test_workers.py",
+    "vault/test_life.py",
     "vault/test_model.py",
     "vault/test_processes.py",
+    "vectors/test_redirects.py",
 )
-"""What `make test-long` runs, and `make test` doesn't: processes that die one after the other, every order of a
-protocol, every page in a browser, other people's packages and tools."""
+"""What `make test-long` runs, and `make test` doesn't: processes that die one after the other, stores that are opened,
+copied and searched through, every order of a protocol, every page in a browser, other people's packages and tools."""
 LONGEST = (*TOGETHER, *ALONE, "test_app.py", "cli/test_programs.py", "vault/test_life.py", "web/test_setup.py")
 """What takes long begins: at the end it would keep one process busy alone."""
 
