@@ -424,4 +424,7 @@ def refresh_endpoint(auth: Auth) -> TokenEndpoint | None:
     merged: dict[str, Any] = dict(auth.token) if auth.token else {}
     if auth.refresh:
         merged |= {key: value for key, value in auth.refresh if value is not None and key not in ("token", "extends")}
+    if auth.token and (auth.refresh is None or auth.refresh.params is None) and auth.token.params.get("grant_type"):
+        # Another grant's name isn't that of the renewal.
+        merged["params"] = {name: value for name, value in auth.token.params.items() if name != "grant_type"}
     return TokenEndpoint.model_construct(**merged) if merged.get("url") else None

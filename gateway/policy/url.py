@@ -110,6 +110,8 @@ def is_label(text: str) -> bool:
 
 def host_of(text: str) -> Target:
     """Read what a person typed as a host, with a port or without. Raises `UrlInvalid`."""
+    if "://" in text:
+        raise UrlInvalid("must be a host without https:// before it, such as server.example.com")
     try:
         target = parse_target(f"https://{text}/")
     except TargetInvalid as error:
@@ -179,6 +181,8 @@ def _parse(text: str, relative: bool) -> UrlTemplate:  # noqa: FBT001  private, 
     try:
         target = parse_target(_RELATIVE + sample if relative and text.startswith("/") else sample)
     except TargetInvalid as error:
+        if any(f":{stand_in}" in sample for stand_in in stand_ins):
+            raise UrlInvalid("has a value for its port; a field of kind host may have its port behind it") from None
         raise UrlInvalid(_why(error, relative)) from None
     names = iter(stand_ins)
     parts = tuple(

@@ -32,6 +32,7 @@ def test_defaults_are_filled_in_and_empty_optional_ones_left_out() -> None:
         ({}, "a" * 16_385, "is too long"),
         ({"kind": "email"}, "ann", "must be an e-mail address"),
         ({"kind": "uuid"}, "7", "must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000"),
+        ({"kind": "host"}, "https://ok.test", "must be a host without https:// before it, such as server.example.com"),
         ({"kind": "host"}, "ok.test/x", "must be a host without a path, such as server.example.com"),
         ({"kind": "host", "domains": ["ok.test"]}, "ok.test.evil.test", "must be on ok.test"),
         ({"kind": "host", "domains": ["ok.test", "ok.example"]}, "notok.test", "must be on ok.test or ok.example"),

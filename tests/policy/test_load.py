@@ -3,13 +3,14 @@
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.policy.load import load
-from gateway.policy.model import EnvSource, Grant, SecretSource
+from gateway.policy.model import Auth, EnvSource, Grant, SecretSource, refresh_endpoint
 
 REFERENCE = Path(__file__).parent / "reference.toml"
 
@@ -211,3 +212,22 @@ def test_no_value_in_any_place_makes_loading_raise(value: str, data: st.DataObje
     number = data.draw(st.sampled_from([n for n, line in enumerate(lines) if re.match(r"\w+ = ", line)]))
     lines[number] = re.sub(r" = .*", lambda _: f" = {value}", lines[number])
     load("\n".join(lines), app="x", file="x.toml")
+
+
+def test_another_grant_s_name_is_not_that_of_the_renewal() -> None:
+    """What [auth.token] adds goes along when renewing; its `grant_type` does not, unless [auth.refresh] has its own."""
+    auth = {
+        "grant": "authorization_code",
+        "token": {"url": "https://ok.test/token", "params": {"grant_type": "authorize", "audience": "a"}},
+    }
+    assert renewed(auth) == {"audience": "a"}
+    assert renewed(auth | {"refresh": {"margin": "1m"}}) == {"audience": "a"}
+    assert renewed(auth | {"refresh": {"params": {"grant_type": "renew"}}}) == {"grant_type": "renew"}
+    auth["token"]["params"]["grant_type"] = False
+    assert renewed(auth) == {"grant_type": False, "audience": "a"}
+
+
+def renewed(auth: dict[str, Any]) -> dict[str, Any]:
+    endpoint = refresh_endpoint(Auth.model_validate(auth))
+    assert endpoint is not None
+    return dict(endpoint.params)

@@ -112,6 +112,11 @@ def test_what_its_place_does_not_take_is_refused(text: str, value: str) -> None:
         render(text, fields={"x": value})
 
 
+def test_a_port_is_no_field_and_what_to_do_is_said() -> None:
+    with pytest.raises(UrlInvalid, match="has a value for its port; a field of kind host may have its port behind it"):
+        UrlTemplate.parse("https://{{ host }}:{{ port }}/api")
+
+
 @given(st.text(min_size=1), st.sampled_from(["open{{ v }}.ok.test", "{{ v }}.ok.test", "{{ v }}-{{ v }}.ok.test"]))
 def test_no_value_of_a_label_or_a_part_leaves_the_site(value: str, host: str) -> None:
     try:

@@ -118,7 +118,8 @@ def _credentials(draft: Draft, auth: Auth) -> Iterator[Fault]:
         match source:
             case str() if name != "client_id":
                 right = f'write {{ secret = "{name.replace("assertion.key", "key")}" }} or {{ env = "NAME" }}'
-                yield at, f"is written as a text, and a policy never holds a secret; {right}"
+                own = ', or { field = "…" } for the person\'s own' if "{{" in str(source) else ""
+                yield at, f"is written as a text, and a policy never holds a secret; {right}{own}"
             case str() as text if "{{" in text:
                 yield at, 'is no template; for a value of the person\'s own write { field = "…" }'
             case str() as text if not text.strip():
