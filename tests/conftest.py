@@ -41,6 +41,7 @@ LONG = (
     "chaos/test_chaos.py",
     "cli/test_programs.py",
     "deploy/",
+    "e2e/test_browser.py",
     "e2e/test_every_page.py",
     "e2e/test_secrets.py",
     "importing/test_packages.py",
@@ -56,7 +57,7 @@ LONG = (
     "vectors/test_redirects.py",
 )
 """What `make test-long` runs, and `make test` doesn't: processes that die one after the other, stores that are opened,
-copied and searched through, every order of a protocol, every page in a browser, other people's packages and tools."""
+copied and searched through, every order of a protocol, people in a browser, other people's packages and tools."""
 LONGEST = (*TOGETHER, *ALONE, "test_app.py", "cli/test_programs.py", "vault/test_life.py", "web/test_setup.py")
 """What takes long begins: at the end it would keep one process busy alone."""
 
