@@ -12,6 +12,7 @@ from gateway.importing.nango.fields import Fields
 from gateway.importing.nango.login import Login
 from gateway.importing.nango.shape import shapes
 from gateway.importing.nango.steps import Steps
+from gateway.importing.nango.unheeded import unheeded
 from gateway.importing.nango.urls import Urls
 from gateway.importing.nango.values import Values
 from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
@@ -137,20 +138,20 @@ class _Provider:
         return base
 
     def _margin(self) -> None:
+        if not self.draft.get("auth.token"):
+            return
         seconds = self.entry.data.get("token_expiration_buffer")
-        if isinstance(seconds, int) and seconds > 0 and self.draft.get("auth.token"):
+        if isinstance(seconds, int) and seconds > 0:
             self.draft.put("auth.token.margin", f"{seconds}s")
 
     def _rest(self) -> None:
-        """Say what the entry has that isn't known here: a newer list may have a key that matters."""
+        """Say what the entry has that nothing here heeds: a newer list may have a key that matters."""
         if self.entry.mode == "API_KEY" and "api_key" not in str(self.draft.get("inject")):
             self.draft.lack("where the key goes: the entry doesn't say it")
         for key in self.fields.unused():
             self.draft.note(f"nango asks for {key}, too, for its own programs; nothing here needs it.")
-        for where, known_keys in ((self.entry.data, known.KEYS), (self.entry.proxy, known.PROXY_KEYS)):
-            for key in where:
-                if key not in known_keys:
-                    self.draft.lack("a key of the list that isn't known here", line(key, 60))
+        for path in unheeded(self.entry):
+            self.draft.lack("a key of the list that isn't heeded here", line(path, 100))
 
     def _protect(self) -> None:
         """The app's own secret goes to no host that somebody chooses: there each person brings an own client."""
