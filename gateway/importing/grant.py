@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.importing.data import Heeded, Table, line, read, several, table, text
-from gateway.importing.draft import Draft, is_app, literal
+from gateway.importing.draft import Draft, literal
 from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
+from gateway.policy.load import APP
 
 _SOURCE = "grant's oauth.json"
 _SUBDOMAIN = "[subdomain]"
@@ -78,7 +79,7 @@ def from_grant(document: str, profiles: str = "{}", only: Collection[str] = (), 
 def _imported(name: str, written: Table, profile: str) -> Imported:
     data = Heeded(written)
     kind = {1: "OAuth 1.0a", 2: "OAuth 2.0"}.get(_number(data.get("oauth")), "none named")
-    if not is_app(name):
+    if not APP.fullmatch(name):
         why = Lack("a name that no file and no app can have", line(name, 80))
         return Imported(name=line(name, 80), kind=kind, lacks=(why,))
     draft = Draft(name, kind, _SOURCE)

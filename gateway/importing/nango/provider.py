@@ -4,7 +4,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from gateway.importing.data import line, read, table, text
-from gateway.importing.draft import Draft, is_app
+from gateway.importing.draft import Draft
 from gateway.importing.nango import known
 from gateway.importing.nango.calls import Calls
 from gateway.importing.nango.entry import Entry, entries
@@ -16,6 +16,7 @@ from gateway.importing.nango.unheeded import unheeded
 from gateway.importing.nango.urls import Urls
 from gateway.importing.nango.values import Values
 from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
+from gateway.policy.load import APP
 
 _SOURCE = "nango's providers.yaml"
 _TOKEN_MODES = ("OAUTH2", "OAUTH2_CC", "MCP_OAUTH2", "TWO_STEP", "JWT", "APP", "CUSTOM", "BILL")
@@ -37,7 +38,7 @@ def from_nango(document: str, only: Collection[str] = (), told: Told = untold) -
 def _imported(entry: Entry) -> Imported:
     kind = line(entry.mode, 30) or "none named"
     draft = Draft(entry.name, kind, _SOURCE)
-    if not is_app(entry.name):
+    if not APP.fullmatch(entry.name):
         why = Lack("a name that no file and no app can have", line(entry.name, 80))
         return Imported(name=line(entry.name, 80), kind=kind, lacks=(why,))
     try:
