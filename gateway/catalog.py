@@ -6,7 +6,6 @@ that is gone takes its app with it.
 
 import asyncio
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,11 +16,10 @@ from types import MappingProxyType
 import structlog
 
 from gateway.errors import ClientError, Refusal
-from gateway.policy.load import Finding, load
+from gateway.policy.load import APP, Finding, load
 from gateway.policy.model import Policy
 
 POLL_SECONDS = 0.5  # with the time to act on it, an edit holds within a second
-APP = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)  # an app is a file name, a URL segment and part of an id
 SUFFIX = ".toml"
 LARGEST = 1024 * 1024  # bytes; a policy is a page of text
 

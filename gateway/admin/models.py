@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from gateway.duration import parse_duration
+from gateway.policy.load import APP
 from gateway.store.rows import Status
 
 MAX_PAGE = 200
@@ -39,9 +40,7 @@ def _seconds(value: Any) -> Any:
 
 
 Text = Annotated[str, StringConstraints(max_length=_TEXT), AfterValidator(_no_nul)]
-AppId = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$"), Field(examples=["github"])
-]
+AppId = Annotated[str, StringConstraints(pattern=f"^{APP.pattern}$"), Field(examples=["github"])]
 ConnectionId = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), Field(examples=["crm-ann"])
 ]

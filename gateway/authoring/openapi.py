@@ -44,7 +44,9 @@ class Draft:
 
 
 def from_openapi(document: str, scheme: str | None = None, place: str = "") -> Draft:
-    """Return a draft for one of the document's security schemes, by its name; None: for the likeliest.
+    """Return a draft for one of the document's security schemes, by its name or by that of all its flows.
+
+    Of several flows, and where there is no name, the likeliest is taken.
 
     `place` is the URL that the document was fetched from, if it was: its relative URLs start there.
     Raises `DocumentInvalid`, also for a scheme that isn't there or is none of ours.
@@ -68,10 +70,13 @@ def from_openapi(document: str, scheme: str | None = None, place: str = "") -> D
 def _chosen(found: list[Scheme], name: str | None) -> Scheme | None:
     if name is None:
         return next((one for one in found if one.grant is not None), None)
-    one = next((one for one in found if one.name == name), None)
-    if one is None or one.grant is None:
-        usable = ", ".join(one.name for one in found if one.grant is not None) or "none"
-        raise DocumentInvalid(f"has no security scheme {name[:80]!r} that can be used here; there are: {usable}")
+    usable = [one for one in found if one.grant is not None]
+    one = next((one for one in usable if one.name == name), None) or next(
+        (one for one in usable if one.key == name), None
+    )
+    if one is None:
+        names = ", ".join(f'"{" ".join(one.name.split())}"' for one in usable[:10])[:400] or "none"
+        raise DocumentInvalid(f"has no security scheme {name[:80]!r} that can be used here; there are: {names}")
     return one
 
 

@@ -69,7 +69,7 @@ def openapi(
     source: Annotated[str, typer.Argument(metavar="FILE|URL", help="An API's description, as JSON or YAML.")],
     *,
     name: Annotated[str, typer.Option("--name", help="The app's name; left out: from the description's title.")] = "",
-    scheme: Annotated[str, typer.Option("--scheme", help="Of several security schemes, this one.")] = "",
+    scheme: Annotated[str, typer.Option("--scheme", help="Of several security schemes or flows, this one.")] = "",
     to: To = "",
     dry_run: DryRun = False,
     json: Json = False,

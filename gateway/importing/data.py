@@ -6,6 +6,7 @@ may stand for endlessly much. Of its plain scalars only true, false, null and wh
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -14,7 +15,7 @@ from gateway.authoring.document import Table, listed, table, text
 from gateway.authoring.events import TooDeep, composed, events
 from gateway.nesting import is_deeper
 
-__all__ = ["FileInvalid", "Table", "line", "listed", "read", "scalar", "table", "text"]
+__all__ = ["FileInvalid", "Heeded", "Table", "line", "listed", "read", "scalar", "several", "table", "text"]
 
 LARGEST = 8 << 20  # characters; nango's list, the longest known, is one million
 _DEEPEST = 24  # levels; nango's list has 12
@@ -24,6 +25,28 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 class FileInvalid(ValueError):
     """The text is no list of providers; the message says what it is and what would be right."""
+
+
+class Heeded(Mapping[str, Any]):
+    """An entry that knows which of its keys were asked for: the others are what nobody here has heeded."""
+
+    def __init__(self, data: Table) -> None:
+        self._data = data
+        self._asked: set[str] = set()
+
+    def __getitem__(self, key: str) -> Any:
+        self._asked.add(key)
+        return self._data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def unheeded(self) -> list[str]:
+        """Return the keys that it has and that nobody asked for, in its order."""
+        return [key for key in self._data if key not in self._asked]
 
 
 def read(text: str) -> Table:
@@ -47,6 +70,12 @@ def line(value: Any, longest: int = 200) -> str:
     """Return a text as one line that isn't longer than that, without control characters."""
     words = " ".join(text(value).split())
     return "".join(letter for letter in words if letter.isprintable())[:longest].strip()
+
+
+def several(value: Any) -> list[str]:
+    """Return the texts of a list that aren't empty; a text alone is a list of one."""
+    written = [value] if isinstance(value, str) else listed(value)
+    return [one for one in map(text, written) if one]
 
 
 def scalar(value: Any) -> str:

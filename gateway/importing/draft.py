@@ -12,7 +12,6 @@ from gateway.authoring.patch import patched
 from gateway.importing.outcome import Imported, Lack, NotImportable
 from gateway.policy.load import load
 
-_APP = re.compile(r"[a-z0-9][a-z0-9_-]{0,61}[a-z0-9]", re.ASCII)
 _COMMENT = re.compile(r"[^\x20-\x7e]")
 _OPENS = re.compile(r"\{\{|\{%|\{#|\}\}|%\}|#\}")
 _ORDER = ("name", "base_url", "allow", "fields", "auth", "lookup", "test", "connection", "inject", "sign", "limits")
@@ -90,11 +89,6 @@ class Draft:
             lines += ["# What it lacks:", *(f"# - {_comment(str(lack))}" for lack in self.lacks)]
         lines += [f"# {_comment(note)}" for note in self.notes]
         return "\n".join(lines) + "\n"
-
-
-def is_app(name: str) -> bool:
-    """Whether a provider's name can be an app's, and so a file's."""
-    return _APP.fullmatch(name) is not None
 
 
 def literal(text: str) -> str:

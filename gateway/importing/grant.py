@@ -10,9 +10,10 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.importing.data import Table, line, read, table, text
-from gateway.importing.draft import Draft, is_app, literal
+from gateway.importing.data import Heeded, Table, line, read, several, table, text
+from gateway.importing.draft import Draft, literal
 from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
+from gateway.policy.load import APP
 
 _SOURCE = "grant's oauth.json"
 _SUBDOMAIN = "[subdomain]"
@@ -75,9 +76,10 @@ def from_grant(document: str, profiles: str = "{}", only: Collection[str] = (), 
     return each(chosen, lambda one: _imported(*one, known.get(one[0], "")), told)
 
 
-def _imported(name: str, data: Table, profile: str) -> Imported:
+def _imported(name: str, written: Table, profile: str) -> Imported:
+    data = Heeded(written)
     kind = {1: "OAuth 1.0a", 2: "OAuth 2.0"}.get(_number(data.get("oauth")), "none named")
-    if not is_app(name):
+    if not APP.fullmatch(name):
         why = Lack("a name that no file and no app can have", line(name, 80))
         return Imported(name=line(name, 80), kind=kind, lacks=(why,))
     draft = Draft(name, kind, _SOURCE)
@@ -93,7 +95,7 @@ def _number(value: Any) -> int:
 
 
 class _Provider:
-    def __init__(self, draft: Draft, data: Table, profile: str) -> None:
+    def __init__(self, draft: Draft, data: Heeded, profile: str) -> None:
         self.draft = draft
         self.data = data
         self.profile = "" if "{" in profile else profile
@@ -112,7 +114,8 @@ class _Provider:
         elif self.draft.kind == "OAuth 2.0":
             self._login()
         else:
-            raise NotImportable("a kind of authentication that isn't known here", str(self.data.get("oauth"))[:20])
+            raise NotImportable("a kind of authentication that isn't known here", line(str(self.data.get("oauth")), 20))
+        self._rest()
         if self.profile:
             put("test.url", self._url(self.profile))
         self.draft.note("The list has no URL of the API itself: add those that are needed to allow.urls.")
@@ -120,6 +123,19 @@ class _Provider:
             self.draft.lack(what)
         for path, value in _PATCHES.get(name, {}).items():
             put(path, value)
+
+    def _rest(self) -> None:
+        """Say what the entry has that nothing here heeds: somebody's own list may have any of grant's keys."""
+        own = self.data.get("custom_parameters")
+        if own and not several(own):
+            self.draft.lack("parameters of the login that are no list of names")
+        elif own:
+            named = line(", ".join(several(own)))
+            self.draft.note(f"A caller of grant's may add {named} to the login: see [auth.authorize] params.")
+        for key in self.data.unheeded():
+            if key == "scope_delimiter":  # OAuth 1.0a has no scopes, and the note says so
+                continue
+            self.draft.lack("a key of the list that isn't heeded here", line(key, 100))
 
     def _allowed(self) -> list[str]:
         found = [self._origin(url) for url in (self.profile, text(self.data.get("access_url"))) if url]
@@ -150,6 +166,8 @@ class _Provider:
             put("auth.authorize.scope_separator", separator)
         put("auth.token.url", self._url(text(self.data.get("access_url"))))
         method = text(self.data.get("token_endpoint_auth_method"))
+        if method not in ("", "client_secret_basic", "client_secret_post", "private_key_jwt"):
+            self.draft.lack("a way of the client to say who it is that isn't known", line(method, 60))
         if method == "private_key_jwt":
             raise NotImportable("a client that signs a statement, with a key that the list doesn't have")
         put("auth.token.client_auth", "basic" if name in _BASIC or method == "client_secret_basic" else "body")

@@ -25,11 +25,14 @@ from gateway.policy.draft import Draft
 from gateway.policy.finding import Fault, Finding
 from gateway.policy.model import Policy
 
-__all__ = ["Finding", "Loaded", "Unreadable", "load", "read"]
+__all__ = ["APP", "Finding", "Loaded", "Unreadable", "load", "read"]
 
 MAX_SIZE = 1_048_576  # characters; the largest policy of a real app is a hundredth of it
 _DEEPEST = 32  # levels of tables and lists; the deepest policy of a real app has 4
-_APP = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?", re.ASCII)
+APP = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?", re.ASCII)  # a file name, a URL segment, a part of an id
+_NAMED = (
+    "name the file with lower-case letters, digits, - and _, at most 63, the first and the last a letter or a digit"
+)
 _PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')"
 # tomllib's time grows with the cube of a dotted key's parts: such a key is refused before it is read.
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_DEEPEST},}}")
@@ -61,10 +64,8 @@ class Loaded:
 def load(text: str, *, app: str, file: str) -> Loaded:
     """Read and check one policy file. `app` is its name without `.toml`, `file` what to call it in findings."""
     faults: list[Fault] = []
-    if not _APP.fullmatch(app):
-        faults.append(
-            ("", f"{app!r} is no name for an app; name the file with lower-case letters, digits, - and _, at most 64")
-        )
+    if not APP.fullmatch(app):
+        faults.append(("", f"{app!r} is no name for an app; {_NAMED}"))
     try:
         data = read(text)
     except Unreadable as error:

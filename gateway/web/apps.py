@@ -9,9 +9,8 @@ from aiohttp import web
 from gateway.admin.dispatch import ORIGIN, SERVICES
 from gateway.admin.links import BY_LOGIN, LIFETIME, make_link, redirect_url
 from gateway.admin.policies import app_ids, delete_policy, named_secrets
-from gateway.catalog import APP
 from gateway.errors import ClientError, GatewayError, Refusal
-from gateway.policy.load import Finding
+from gateway.policy.load import APP, Finding
 from gateway.web.admin import ACTOR, for_admins, read_admin_form
 from gateway.web.render import page, see_other
 from gateway.web.setup.shipped import shipped

@@ -158,6 +158,45 @@ def test_an_apis_description_becomes_one_policy(gateway: Run, place: Path) -> No
     assert gateway("import", "openapi", source, "--scheme", "none").status == 1
 
 
+TAKEN = {
+    "none named": (
+        (),
+        'Made for "key". --scheme takes another: "login", "two (authorizationCode)", "two (clientCredentials)".',
+    ),
+    "one of several flows": (
+        ("--scheme", "two"),
+        'Made for "two (authorizationCode)". --scheme takes another: "two (clientCredentials)".',
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "said"), TAKEN.values(), ids=TAKEN)
+def test_which_scheme_was_taken_of_several_is_said(gateway: Run, given: tuple[str, ...], said: str) -> None:
+    done = gateway("import", "openapi", str(LISTS / "notes.openapi.yaml"), *given)
+    assert (done.status, done.out.splitlines()[1].strip()) == (0, said)
+
+
+def test_a_scheme_that_is_named_in_full_is_the_one(gateway: Run, place: Path) -> None:
+    source = str(LISTS / "notes.openapi.yaml")
+    done = gateway("import", "openapi", source, "--scheme", "two (clientCredentials)")
+    assert "Made for" not in done.out
+    auth = tomllib.loads((place / "policies" / "notes.toml").read_text())["auth"]
+    assert auth["token"]["url"] == "https://login.notes.example/machines"
+    assert gateway("import", "openapi", source, "--scheme", "three").err == (
+        f"error: {source} has no security scheme 'three' that can be used here; "
+        'there are: "key", "login", "two (authorizationCode)", "two (clientCredentials)".\n'
+    )
+
+
+def test_a_name_that_is_too_long_is_said_by_the_one_rule(gateway: Run) -> None:
+    source = str(LISTS / "notes.openapi.yaml")
+    assert gateway("import", "openapi", source, "--name", "n").status == 0
+    assert gateway("import", "openapi", source, "--name", "n" * 63).status == 0
+    done = gateway("import", "openapi", source, "--name", "n" * 64)
+    assert done.status == 1
+    assert "at most 63" in done.out
+
+
 def test_a_description_that_says_too_little_gives_no_policy(gateway: Run, place: Path) -> None:
     (place / "api.yaml").write_text("openapi: 3.0.0\ninfo: {title: Little}\npaths: {}\n")
     done = gateway("import", "openapi", "api.yaml")

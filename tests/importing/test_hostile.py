@@ -110,7 +110,7 @@ def test_no_text_of_the_list_is_read_as_a_template_of_ours(written: str) -> None
         assert one.lacks[0].what == "a text has {{ or the like in it, which would be a template here"
 
 
-NAMES = ["../x", "a/b", "/etc/passwd", "", "a.b", "C:x", "keyed\n", "x" * 64, "-a", "a\x00b", "é"]
+NAMES = ["../x", "a/b", "/etc/passwd", "", "a.b", "C:x", "keyed\n", "x" * 64, "-a", "a-", "a\x00b", "é"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,6 +119,15 @@ def test_a_name_that_is_no_apps_gives_no_policy(name: str) -> None:
         (one,) = found(json.dumps({name: {"auth_mode": "NONE", "oauth": 2}}))
         assert one.text is None
         assert one.lacks[0].what == "a name that no file and no app can have"
+
+
+@pytest.mark.parametrize("name", ["x", "7", "x" * 63])
+def test_a_short_and_the_longest_name_are_an_apps(name: str) -> None:
+    oauth = {"oauth": 2, "authorize_url": "https://note.test/a", "access_url": "https://note.test/t"}
+    nango = {"auth_mode": "NONE", "proxy": {"base_url": "https://note.test"}}
+    for found in (from_nango, from_grant):
+        (one,) = found(json.dumps({name: {**oauth, **nango}}))
+        assert one.text is not None
 
 
 NO_POLICY = {

@@ -127,6 +127,26 @@ SAYS = {
         "callback",
         {"fields.shop_name.from": "{{ callback['shop-name'] }}"},
     ),
+    "a login whose token request is a GET, and whose tokens last for milliseconds": (
+        "get-login",
+        {
+            "auth.token.method": "GET",
+            "auth.token.format": "query",
+            "auth.token.expires": "milliseconds",
+            "auth.token.default_ttl": "7200s",
+        },
+    ),
+    "a renewal has a grant type of its own where the login's is another": (
+        "get-login",
+        {
+            "auth.token.params": {"grant_type": "code", "audience": "api"},
+            "auth.refresh.params": {"grant_type": "refresh_token", "audience": "api"},
+        },
+    ),
+    "a header that is named alone, without a list": (
+        "get-login",
+        {"limits.reset": {"header": "x-reset", "format": "seconds"}},
+    ),
     "a client of each person's own, under other names, in JSON": (
         "client",
         {
@@ -306,7 +326,7 @@ PARTLY = {
     "two-tokens": "a second token beside the first, or instead of it (other_user)",
     "two-step": "a parameter of the token request that is false (flag)",
     "by-hand": "a client that registers itself (RFC 7591): register one by hand (https://mcp.provider.test/register)",
-    "newer": "a key of the list that isn't known here (quantum)",
+    "newer": "a key of the list that isn't heeded here (quantum)",
 }
 
 
@@ -316,6 +336,23 @@ def test_what_a_policy_lacks_is_said_and_stands_above_it(name: str, lack: str) -
     assert one.outcome is Outcome.PART
     assert lack in map(str, one.lacks)
     assert f"# - {lack}\n" in (one.text or "")
+
+
+def test_every_key_that_nothing_heeds_is_said_with_its_place() -> None:
+    """What one kind of authentication heeds, another may not; what is inherited from another kind is that one's."""
+    assert [lack.detail for lack in imported()["newer"].lacks] == [
+        *("token_request_method", "token_expiration_buffer", "quantum", "proxy.gzip", "proxy.retry.weird"),
+        *("proxy.verification.twice", "connection_config.team.brand_new", "credentials.apiKey.brand_new"),
+    ]
+    assert [lack.detail for lack in imported()["two-step"].lacks] == ["flag", "additional_steps.0.twice"]
+    assert imported()["heir-with-a-key"].lacks == ()
+
+
+def test_what_a_token_request_says_that_is_not_known_is_said() -> None:
+    assert list(map(str, imported()["odd-tokens"].lacks)) == [
+        "a token request of another method (PATCH)",
+        "how the answer says how long a token lasts (expires_in_unit: fortnights)",
+    ]
 
 
 def test_a_certificate_and_its_key_are_one_field() -> None:

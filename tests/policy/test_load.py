@@ -100,7 +100,7 @@ def test_a_finding_reads_as_one_line() -> None:
     assert str(finding) == "crm.toml: line 1: is not TOML: Invalid value (at end of document)"
 
 
-@pytest.mark.parametrize("app", ["", "CRM", "a b", "../x", "a.b", "-a", "a" * 65])
+@pytest.mark.parametrize("app", ["", "CRM", "a b", "../x", "a.b", "-a", "a-", "a" * 64])
 def test_an_app_s_name_is_checked(app: str) -> None:
     findings = load(REFERENCE.read_text(), app=app, file="x.toml").findings
     assert [finding.path for finding in findings] == [""]

@@ -6,7 +6,7 @@ What a caller sends itself comes before nango's headers, so those without a cred
 import re
 from typing import Any
 
-from gateway.importing.data import listed, scalar, table, text
+from gateway.importing.data import scalar, several, table, text
 from gateway.importing.draft import Draft, literal
 from gateway.importing.nango.entry import Entry
 from gateway.importing.nango.expression import Function, alternatives, arguments, references
@@ -100,7 +100,7 @@ class Calls:
         """Which header of a refusal says how long to wait."""
         retry = table(self._entry.proxy.get("retry"))
         for key, form in (("after", "seconds"), ("at", "at")):
-            names = [name for name in map(text, listed(retry.get(key))) if name]
+            names = several(retry.get(key))
             if names and _RETRY_AFTER not in names:
                 self._draft.put("limits.reset", {"header": literal(names[0]), "format": form})
                 if len(names) > 1:
@@ -111,7 +111,7 @@ class Calls:
     def test(self, base: str) -> None:
         """The call by which nango tries credentials."""
         verification = table(self._entry.proxy.get("verification"))
-        endpoints = [one for one in map(text, listed(verification.get("endpoints"))) if one]
+        endpoints = several(verification.get("endpoints"))
         if not endpoints or not base:
             return
         method = text(verification.get("method")).upper() or "GET"

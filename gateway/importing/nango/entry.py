@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.importing.data import Table, listed, table, text
+from gateway.importing.data import Heeded, Table, listed, several, table, text
 from gateway.importing.nango.expression import alternatives
 
 _HOPS = 5  # aliases of aliases
@@ -24,11 +24,13 @@ class Use:
 
 
 class Entry:
-    """What nango knows of a provider."""
+    """What nango knows of a provider. `data`: its keys, as they are heeded; `own`: those that it doesn't inherit."""
 
-    def __init__(self, name: str, data: Table) -> None:
+    def __init__(self, name: str, written: Table, own: Table) -> None:
         self.name = name
-        self.data = data
+        self.written = written
+        self.own = own
+        self.data = data = Heeded(written)
         self.mode = text(data.get("auth_mode"))
         self.proxy = table(data.get("proxy"))
         self.config = {key: table(value) for key, value in table(data.get("connection_config")).items()}
@@ -37,11 +39,11 @@ class Entry:
             for part in ("credentials", "assertion_option")
             for key, value in table(data.get(part)).items()
         }
-        token = [*listed(data.get("token_response_metadata")), *listed(data.get("refresh_token_response_metadata"))]
-        self.found = {key: path_of("token", key) for key in map(text, token) if key}
-        self.found |= {key: path_of("callback", key) for key in map(text, listed(data.get("redirect_uri_metadata")))}
+        token = [*several(data.get("token_response_metadata")), *several(data.get("refresh_token_response_metadata"))]
+        self.found = {key: path_of("token", key) for key in token}
+        self.found |= {key: path_of("callback", key) for key in several(data.get("redirect_uri_metadata"))}
         asked = [key for key, spec in self.config.items() if spec.get("automated") is not True]
-        self.found = {key: path for key, path in self.found.items() if key and key not in asked}
+        self.found = {key: path for key, path in self.found.items() if key not in asked}
 
     @property
     def script(self) -> str:
@@ -49,10 +51,11 @@ class Entry:
         return text(self.data.get("post_connection_script"))
 
     def urls(self) -> list[str]:
-        """Every URL of the entry."""
-        steps = [table(step).get("token_url") for step in listed(self.data.get("additional_steps"))]
-        tokens = table(self.data.get("token_url")).values() or [self.data.get("token_url")]
-        found = [self.data.get("authorization_url"), *tokens, self.data.get("refresh_url"), *steps]
+        """Every URL of the entry, whether its mode has a use for it or not."""
+        data = self.written
+        steps = [table(step).get("token_url") for step in listed(data.get("additional_steps"))]
+        tokens = table(data.get("token_url")).values() or [data.get("token_url")]
+        found = [data.get("authorization_url"), *tokens, data.get("refresh_url"), *steps]
         return [one for one in map(text, [*found, self.proxy.get("base_url")]) if one]
 
     def is_gone(self, key: str) -> bool:
@@ -78,7 +81,7 @@ class Entry:
 def entries(data: Table) -> Iterator[Entry]:
     """Yield every provider; one that inherits has what it doesn't say itself from the other."""
     for name, value in data.items():
-        yield Entry(name, _inherited(data, name, value))
+        yield Entry(name, _inherited(data, name, value), table(value))
 
 
 def host_in(url: str) -> str:

@@ -25,45 +25,43 @@ FOUND: Mapping[str, Mapping[str, str]] = {
 }
 """Values that nango finds by a program, and where they are in the answer of a look-up."""
 
-_READ = (
-    *("auth_mode", "display_name", "docs_connect", "proxy", "connection_config", "credentials", "integration_config"),
-    *("authorization_url", "authorization_params", "authorization_url_fragment", "authorization_url_replacements"),
-    *("authorization_code_param_in_callback", "scope_separator", "default_scopes", "disable_pkce", "refresh_url"),
-    *("token_url", "token_params", "token_headers", "token_request_auth_method", "token_request_method", "body_format"),
-    *("authorization_method", "token_response", "token_response_headers", "token_expires_in_ms", "expires_in_unit"),
-    *("token_expiration_buffer", "additional_steps", "refresh_params", "refresh_token_params", "refresh_token_headers"),
-    *("token_response_metadata", "refresh_token_response_metadata", "redirect_uri_metadata", "signature", "token"),
-    *("assertion", "assertion_option", "require_client_certificate", "alternate_access_token_response_path"),
-    *("client_registration", "registration_url", "signature_method", "post_connection_script"),
-    *("credentials_verification_script", "alias"),
-)
-_OF_NO_USE = (
-    *(
-        "docs",
-        "categories",
-        "setup_guide_url",
-        "available_scopes",
-        "webhook_routing_script",
-        "webhook_response_metadata",
-    ),
-    *(
-        "webhook_user_defined_secret",
-        "webhook_allowed_query_params",
-        "pre_connection_deletion_script",
-        "auth",
-        "auth_type",
-    ),
-    *("connection_configuration", "registration_params", "request_url", "request_params", "decode_url", "installation"),
-    *("authorization_url_skip_empty", "authorization_url_skip_encode", "authorization_code_param_in_webhook"),
-)
-"""For nango's own pages, webhooks and clients; or what is so here anyway, such as leaving out what is empty."""
-KEYS = frozenset({*_READ, *_OF_NO_USE})
-PROXY_KEYS = frozenset(
+OF_NO_USE = frozenset(
     {
-        *("base_url", "headers", "query", "body", "retry", "verification"),
-        *("connection_config", "decompress", "forward_headers_on_redirect", "paginate"),  # of no use here
+        *("alias", "docs", "docs_connect", "categories", "setup_guide_url", "available_scopes", "integration_config"),
+        *("webhook_routing_script", "webhook_response_metadata", "webhook_user_defined_secret"),
+        *("webhook_allowed_query_params", "pre_connection_deletion_script", "auth", "auth_type", "installation"),
+        *("connection_configuration", "registration_params", "decode_url", "authorization_url_skip_empty"),
+        *("authorization_url_skip_encode", "authorization_code_param_in_webhook"),
     }
 )
+"""For nango's own pages, webhooks and clients; or what is so here anyway, such as leaving out what is empty."""
+OF_NO_USE_TO: Mapping[str, tuple[str, ...]] = {
+    "APP": ("authorization_url",),
+    "OAUTH1": ("scope_separator",),
+    "OAUTH2_CC": ("authorization_url",),
+}
+"""What some entries have, and their own mode has no use for."""
+_SPEC = (
+    *("title", "description", "type", "format", "example", "pattern", "default_value", "enum", "hidden", "optional"),
+    *("automated", "secret", "order", "prefix", "suffix", "doc_section"),
+)
+BELOW: Mapping[str, tuple[str, ...]] = {
+    "proxy": (
+        *("base_url", "headers", "query", "body", "retry", "verification"),
+        *("connection_config", "decompress", "forward_headers_on_redirect", "paginate"),  # of no use here
+    ),
+    "proxy.retry": ("after", "at", "in_body", "error_code", "remaining"),
+    "proxy.verification": ("method", "endpoints", "base_url_override", "headers", "data"),
+    "token_response": ("token", "refresh_token", "token_expiration", "token_expiration_strategy"),
+    "additional_steps.*": ("token_url", "token_params", "token_headers", "token_request_method", "body_format"),
+    "assertion": ("type", "key", "lifetimeInSeconds", "header", "payload", "singleUse"),  # the last is so anyway
+    "token": ("signing_key", "expires_in_ms", "header", "payload"),
+    "signature": ("protocol", "hmac_secret_encoding"),
+    "connection_config.*": _SPEC,
+    "credentials.*": _SPEC,
+    "assertion_option.*": _SPEC,
+}
+"""What the tables of an entry may have in them; the star is any key of theirs, or a place in a list."""
 _LACKS: Mapping[str, str] = {
     "agiloft": "a renewal that sends a part of the app's secret",
     "followupboss": "a token request that repeats the login's state",

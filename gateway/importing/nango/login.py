@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from gateway.importing.data import listed, scalar, table, text
+from gateway.importing.data import scalar, several, table, text
 from gateway.importing.draft import Draft, literal
 from gateway.importing.nango.entry import Entry
 from gateway.importing.nango.fields import Fields
+from gateway.importing.nango.tokens import lifetime, method
 from gateway.importing.nango.urls import Urls
 from gateway.importing.nango.values import Values
 from gateway.importing.outcome import NotImportable
@@ -65,9 +66,9 @@ class Login:
     def registered_by_hand(self) -> None:
         """MCP_OAUTH2: a public client, which registers itself unless it is static."""
         self.authorization_code()
+        where = text(self._data.get("registration_url"))
         if text(self._data.get("client_registration")) == "static":
             return
-        where = text(self._data.get("registration_url"))
         self._draft.lack("a client that registers itself (RFC 7591): register one by hand", where)
         self._draft.policy["auth"].pop("client_secret", None)
         self._draft.put("auth.token.client_auth", "none")
@@ -77,20 +78,18 @@ class Login:
         if self._data.get("require_client_certificate") is True:
             self._certificate()
         self._draft.put("auth.grant", "client_credentials")
-        method = text(self._data.get("token_request_auth_method"))
-        self.own_client(secret=method != "private_key_jwt")
-        self._token(client_auth={"basic": "basic", "private_key_jwt": "jwt"}.get(method, "body"))
-        if method == "custom":
+        way = text(self._data.get("token_request_auth_method"))
+        self.own_client(secret=way != "private_key_jwt")
+        self._token(client_auth={"basic": "basic", "private_key_jwt": "jwt"}.get(way, "body"))
+        if way == "custom":
             self._draft.put("auth.token.names", {"client_id": "username", "client_secret": "password"})
-        if method == "private_key_jwt":
+        if way == "private_key_jwt":
             self._signed()
-        if text(self._data.get("expires_in_unit")) == "milliseconds":
-            self._draft.put("auth.token.expires", "milliseconds")
         if "oauth_scopes" in self._entry.config:
             self._draft.put("auth.token.params.scope", f"{{{{ {self._fields.use('oauth_scopes')} }}}}")
-        scopes = self._scopes()
+        scopes, separator = self._scopes(), self._separator()
         if scopes and not self._draft.get("auth.token.params.scope"):
-            self._draft.put("auth.token.params.scope", self._separator().join(scopes))
+            self._draft.put("auth.token.params.scope", separator.join(scopes))
 
     def own_client(self, *, secret: bool = True) -> None:
         """The client is the connecting person's own."""
@@ -174,7 +173,10 @@ class Login:
         form = text(self._data.get("body_format")) or "form"
         if form not in _FORMATS:
             raise NotImportable("a token request in another format", form)
-        self._draft.put("auth.token.format", form if form != "form" else None)
+        is_get = method(self._data, self._draft) == "GET"
+        self._draft.put("auth.token.method", "GET" if is_get else None)
+        self._draft.put("auth.token.format", "query" if is_get else form if form != "form" else None)
+        lifetime(self._data, self._draft, "auth.token")
         grant = "client_credentials" if self._draft.get("auth.grant") == "client_credentials" else "authorization_code"
         self._draft.put("auth.token.params", self._params(table(self._data.get("token_params")), grant))
         headers = {
@@ -194,11 +196,15 @@ class Login:
     def _refresh(self) -> None:
         if url := self._urls.read(text(self._data.get("refresh_url"))):
             self._draft.put("auth.refresh.url", url)
-        written = table(self._data.get("refresh_params"))
+        others = table(self._data.get("refresh_token_params"))  # a key of another mode's, which some write here
+        written = table(self._data.get("refresh_params")) or others
+        sent = self._draft.get("auth.token.params") or {}
         if not written:
+            if "grant_type" in sent:  # the login's; nango renews with its other parameters
+                self._draft.put("auth.refresh.params", {**sent, "grant_type": "refresh_token"})
             return
         params = self._params(written, "refresh_token")
-        if params != (self._draft.get("auth.token.params") or {}):
+        if params != sent:
             self._draft.policy["auth"].setdefault("refresh", {})["params"] = params
 
     def _client_auth(self, basic: tuple[str, ...]) -> str:
@@ -214,5 +220,5 @@ class Login:
         return separator
 
     def _scopes(self) -> list[str]:
-        scopes = [scope for scope in map(text, listed(self._data.get("default_scopes"))[:100]) if scope]
+        scopes = several(self._data.get("default_scopes"))[:100]
         return [literal(scope) for scope in dict.fromkeys(scopes) if is_scope(scope)]

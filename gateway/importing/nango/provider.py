@@ -4,7 +4,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from gateway.importing.data import line, read, table, text
-from gateway.importing.draft import Draft, is_app
+from gateway.importing.draft import Draft
 from gateway.importing.nango import known
 from gateway.importing.nango.calls import Calls
 from gateway.importing.nango.entry import Entry, entries
@@ -12,9 +12,11 @@ from gateway.importing.nango.fields import Fields
 from gateway.importing.nango.login import Login
 from gateway.importing.nango.shape import shapes
 from gateway.importing.nango.steps import Steps
+from gateway.importing.nango.unheeded import unheeded
 from gateway.importing.nango.urls import Urls
 from gateway.importing.nango.values import Values
 from gateway.importing.outcome import Imported, Lack, NotImportable, Told, each, untold
+from gateway.policy.load import APP
 
 _SOURCE = "nango's providers.yaml"
 _TOKEN_MODES = ("OAUTH2", "OAUTH2_CC", "MCP_OAUTH2", "TWO_STEP", "JWT", "APP", "CUSTOM", "BILL")
@@ -36,7 +38,7 @@ def from_nango(document: str, only: Collection[str] = (), told: Told = untold) -
 def _imported(entry: Entry) -> Imported:
     kind = line(entry.mode, 30) or "none named"
     draft = Draft(entry.name, kind, _SOURCE)
-    if not is_app(entry.name):
+    if not APP.fullmatch(entry.name):
         why = Lack("a name that no file and no app can have", line(entry.name, 80))
         return Imported(name=line(entry.name, 80), kind=kind, lacks=(why,))
     try:
@@ -137,20 +139,20 @@ class _Provider:
         return base
 
     def _margin(self) -> None:
+        if not self.draft.get("auth.token"):
+            return
         seconds = self.entry.data.get("token_expiration_buffer")
-        if isinstance(seconds, int) and seconds > 0 and self.draft.get("auth.token"):
+        if isinstance(seconds, int) and seconds > 0:
             self.draft.put("auth.token.margin", f"{seconds}s")
 
     def _rest(self) -> None:
-        """Say what the entry has that isn't known here: a newer list may have a key that matters."""
+        """Say what the entry has that nothing here heeds: a newer list may have a key that matters."""
         if self.entry.mode == "API_KEY" and "api_key" not in str(self.draft.get("inject")):
             self.draft.lack("where the key goes: the entry doesn't say it")
         for key in self.fields.unused():
             self.draft.note(f"nango asks for {key}, too, for its own programs; nothing here needs it.")
-        for where, known_keys in ((self.entry.data, known.KEYS), (self.entry.proxy, known.PROXY_KEYS)):
-            for key in where:
-                if key not in known_keys:
-                    self.draft.lack("a key of the list that isn't known here", line(key, 60))
+        for path in unheeded(self.entry):
+            self.draft.lack("a key of the list that isn't heeded here", line(path, 100))
 
     def _protect(self) -> None:
         """The app's own secret goes to no host that somebody chooses: there each person brings an own client."""

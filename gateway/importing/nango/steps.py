@@ -1,5 +1,6 @@
 """[auth] of the providers whose token requests have a shape of their own, or whose tokens are signed statements."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -8,6 +9,7 @@ from gateway.importing.draft import Draft, literal
 from gateway.importing.nango.entry import Entry
 from gateway.importing.nango.expression import Reference, alternatives
 from gateway.importing.nango.fields import Fields
+from gateway.importing.nango.tokens import lifetime, method
 from gateway.importing.nango.urls import Urls
 from gateway.importing.nango.values import Values
 from gateway.importing.outcome import NotImportable
@@ -41,7 +43,7 @@ class Steps:
         if len(steps) > 1:
             raise NotImportable("more than two token requests")
         if steps:
-            self._request("auth.exchange", {**steps[0], "body_format": self._data.get("body_format")})
+            self._request("auth.exchange", {"body_format": self._data.get("body_format"), **steps[0]})
         self._answer("auth.exchange" if steps else "auth.token")
         self._refresh()
 
@@ -49,13 +51,13 @@ class Steps:
     def _signs(self) -> bool:
         return bool(table(self._data.get("assertion")) or table(self._data.get("signature")))
 
-    def _request(self, at: str, data: dict[str, Any], *, is_bearer: bool = False) -> None:
+    def _request(self, at: str, data: Mapping[str, Any], *, is_bearer: bool = False) -> None:
         form = text(data.get("body_format")) or "json"
         if form not in ("json", "form"):
             raise NotImportable("a token request in another format", form)
         written = text(data.get("token_url"))
         params = dict(table(data.get("token_params")))
-        is_get = text(data.get("token_request_method")).upper() == "GET"
+        is_get = method(data, self._draft) == "GET"
         if is_get:
             written, _, query = written.partition("?")
             pairs = [pair.partition("=") for pair in query.split("&") if pair]
@@ -110,9 +112,7 @@ class Steps:
         self._draft.put(f"{at}.response", response)
         if text(written.get("token_expiration")) and written.get("token_expiration_strategy") != "expireIn":
             self._draft.put(f"{at}.expires", "date")
-        milliseconds = self._data.get("token_expires_in_ms")
-        if isinstance(milliseconds, int) and milliseconds > 0:
-            self._draft.put("auth.token.default_ttl", f"{milliseconds // 1000}s")
+        lifetime(self._data, self._draft, at)
 
     def _refresh(self) -> None:
         params = table(self._data.get("refresh_token_params"))

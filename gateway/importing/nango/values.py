@@ -121,7 +121,7 @@ class Values:
         """Whether nobody gives a value but the program that nango runs once there is a token."""
         if not self._entry.script or key in self._entry.found:
             return False
-        login = str(self._entry.data.get("authorization_url"))
+        login = str(self._entry.written.get("authorization_url"))
         return table(self._entry.config.get(key)).get("automated") is True and f".{key}}}" not in login
 
     def _credential(self, key: str, *, shown: bool) -> str:

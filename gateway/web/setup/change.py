@@ -12,8 +12,8 @@ from aiohttp import web
 
 from gateway.admin.dispatch import SERVICES
 from gateway.authoring import form
-from gateway.catalog import APP
 from gateway.errors import ClientError, Refusal
+from gateway.policy.load import APP
 from gateway.vault.credentials import Safe
 from gateway.web.admin import for_admins
 from gateway.web.session import Session

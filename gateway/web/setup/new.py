@@ -14,8 +14,8 @@ from gateway.admin.dispatch import SERVICES
 from gateway.authoring import form
 from gateway.authoring.openapi import DocumentInvalid, from_openapi
 from gateway.authoring.start import scratch
-from gateway.catalog import APP
 from gateway.errors import ClientError, Refusal
+from gateway.policy.load import APP
 from gateway.policy.model import Grant
 from gateway.web.admin import for_admins, read_admin_form
 from gateway.web.render import page
