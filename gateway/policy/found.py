@@ -91,13 +91,12 @@ def without_unfound(policy: Policy, context: Context) -> Policy:
     if not unfound:
         return policy
 
-    sign = policy.sign
-    if sign is not None and any(path[-1] in unfound for path in paths(dict(sign))):
-        sign, unfound = None, unfound | {SIGNATURE}
-
     def is_known(value: Any) -> bool:
         return not any(field_of(path) in unfound for path in paths(value))
 
+    sign = policy.sign
+    if sign is not None and not is_known(dict(sign)):
+        sign, unfound = None, unfound | {SIGNATURE}
     inject = policy.inject.model_copy(
         update={
             name: {key: value for key, value in getattr(policy.inject, name).items() if is_known(value)}

@@ -9,9 +9,11 @@ import pytest
 
 from gateway.errors import AuthorizationServerError, ClientError, GatewayError, PolicyError
 from gateway.oauth.message import Answer, OutgoingRequest
+from gateway.policy.context import Context
+from gateway.policy.found import without_unfound
 from gateway.secret import Secret
 from gateway.vault import Vault
-from tests.vault.harness import House, as_json, authorization
+from tests.vault.harness import CLIENT_CREDENTIALS, House, as_json, authorization
 
 POLICY = """
 name = "Desk"
@@ -226,3 +228,27 @@ async def test_the_second_of_two_token_requests_may_go_where_the_first_answer_sa
             await _connect(house, vault, {})
     assert "the field api, which an answer named, must be on desk.test" in caught.value.refusal.detail
     assert len(desk.requests) == 1
+
+
+def test_a_signature_stays_where_what_it_names_only_shares_a_found_field_s_name(house: House) -> None:
+    """`token.site` is the token's own, whatever `site` is: without it, a call would leave unsigned."""
+    base = CLIENT_CREDENTIALS.partition("[test]")[0]
+    text = base.replace("[auth]", '[[fields]]\nname = "site"\nfrom = "{{ lookup.0.id }}"\n[auth]', 1) + SIGNED_OVER_SITE
+    house.policies.put("signed", text)
+    signed = house.policies["signed"]
+    assert without_unfound(signed, Context()).sign == signed.sign
+    house.policies.put("named", text.replace("token.site", "site"))
+    unsigned = without_unfound(house.policies["named"], Context())
+    assert (unsigned.sign, unsigned.inject.headers) == (None, {})
+
+
+SIGNED_OVER_SITE = """
+[lookup]
+url = "https://api.test/v1/sites"
+[inject.headers]
+X-Signature = "{{ signature }}"
+[sign]
+scheme = "hmac"
+key = "{{ access_token }}"
+text = "{{ token.site }}{{ request.path }}"
+"""
