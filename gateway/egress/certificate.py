@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from gateway.errors import Refusal, UpstreamError
-from gateway.pem import blocks
+from gateway.pasted import blocks
 from gateway.secret import Secret
 
 _KEPT = 256  # contexts; some 100 KB each, for each has the trusted authorities

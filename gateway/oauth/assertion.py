@@ -1,15 +1,12 @@
 """Signed statements, which are JWTs (RFC 7519): who the client is, or a grant by themselves (RFC 7523). PyJWT signs."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from gateway.pem import blocks
+from gateway.pasted import KeyEncoding, blocks, shared_secret
 from gateway.secret import Secret
 
-KeyEncoding = Literal["text", "base64", "hex"]
 BEHIND = 30.0
 """Seconds that a statement is dated back: a provider whose clock is behind ours refuses what comes from its future."""
 SHORTEST = 2 * BEHIND
@@ -90,15 +87,8 @@ def _key(statement: Statement, text: str) -> str | bytes:
     if not is_symmetric(statement.algorithm):
         return _private(statement, text)
     try:
-        match statement.key_encoding:
-            case "base64":
-                plain = text.strip().translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
-                return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-            case "hex":
-                return bytes.fromhex(text)
-            case "text":
-                return text.encode()
-    except (ValueError, binascii.Error):
+        return shared_secret(text, statement.key_encoding)
+    except ValueError:
         raise KeyUnusable(f"the key of [auth.assertion] is not {statement.key_encoding}") from None
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
 
+from gateway.pasted import KeyEncoding, shared_secret
 from gateway.policy import aws4, oauth1
 from gateway.policy.aws4 import Aws4
 from gateway.policy.context import Context
@@ -152,15 +153,8 @@ def _text(sign: Sign, context: Context) -> Bound:
     return bound if isinstance(bound, Bound) else Bound((str(bound),))
 
 
-def _key(text: str, encoding: str) -> bytes:
-    """Read the key. base64 in either alphabet, with padding or without."""
+def _key(text: str, encoding: KeyEncoding) -> bytes:
     try:
-        match encoding:
-            case "hex":
-                return bytes.fromhex(text)
-            case "base64":
-                plain = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
-                return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
-        return text.encode()
+        return shared_secret(text, encoding)
     except ValueError:
         raise SignInvalid(f"sign.key is not {encoding}") from None
