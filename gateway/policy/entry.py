@@ -12,6 +12,7 @@ In `deny`, an entry without a scheme covers http and https, on every port unless
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.http.target import DEFAULT_PORTS, Target, parse_target
 from gateway.policy.context import Context
@@ -68,34 +69,8 @@ class EntryTemplate:
 
     @classmethod
     def parse(cls, text: str, *, deny: bool = False) -> "EntryTemplate":
-        """Read an entry. Raises `EntryInvalid`."""
-        scheme = _SCHEME.match(text)
-        rest = text[scheme.end() :] if scheme else text
-        wildcard = rest.startswith(_WILDCARD)
-        rest = rest.removeprefix(_WILDCARD)
-        _check_form(text, rest, bare=not scheme, deny=deny)
-        whole = scheme is not None or text.startswith(_VALUE)
-        try:
-            url = UrlTemplate.parse(text if text.startswith(_VALUE) else (scheme[0] if scheme else "https://") + rest)
-        except (UrlInvalid, TemplateInvalid) as error:
-            raise EntryInvalid(str(error)) from None
-        entry = cls(text, url, whole, _port_written(rest), wildcard, deny)
-        entry._check()
-        return entry
-
-    def _check(self) -> None:
-        sample = self.url.sample
-        if self.wildcard and not {Spot.HOST, Spot.URL}.isdisjoint(self.url.spots.values()):
-            raise EntryInvalid("has * before a value that is a whole host; it may be an address, or have a port")
-        if sample.query is not None:
-            raise EntryInvalid("has a query; an entry ends with its path and covers every query")
-        if self.wildcard and _ADDRESS.fullmatch(sample.host):
-            raise EntryInvalid("has * before an address; an address has no subdomains")
-        for stand_in in self.url.stand_ins:
-            if stand_in in sample.path and stand_in not in sample.path.split("/"):
-                raise EntryInvalid(
-                    "has a value in a part of a path segment; a field is one whole segment, as in /{{ team }}/"
-                )
+        """Read an entry. Raises `EntryInvalid`. Parsed once for each text, as its URL is."""
+        return _parse(text, deny)
 
     def render(self, context: Context) -> Entry:
         """Fill in the fields. Raises `MissingValue`, `UrlInvalid`."""
@@ -126,6 +101,38 @@ class EntryTemplate:
             below=self.wildcard or (bare and not _ADDRESS.fullmatch(target.host)),
             path=target.path.rstrip("/"),
         )
+
+
+@lru_cache(maxsize=2048)
+def _parse(text: str, deny: bool) -> EntryTemplate:  # noqa: FBT001  private, and lru_cache keys by position
+    scheme = _SCHEME.match(text)
+    rest = text[scheme.end() :] if scheme else text
+    wildcard = rest.startswith(_WILDCARD)
+    rest = rest.removeprefix(_WILDCARD)
+    _check_form(text, rest, bare=not scheme, deny=deny)
+    whole = scheme is not None or text.startswith(_VALUE)
+    try:
+        url = UrlTemplate.parse(text if text.startswith(_VALUE) else (scheme[0] if scheme else "https://") + rest)
+    except (UrlInvalid, TemplateInvalid) as error:
+        raise EntryInvalid(str(error)) from None
+    entry = EntryTemplate(text, url, whole, _port_written(rest), wildcard, deny)
+    _check(entry)
+    return entry
+
+
+def _check(entry: EntryTemplate) -> None:
+    sample = entry.url.sample
+    if entry.wildcard and not {Spot.HOST, Spot.URL}.isdisjoint(entry.url.spots.values()):
+        raise EntryInvalid("has * before a value that is a whole host; it may be an address, or have a port")
+    if sample.query is not None:
+        raise EntryInvalid("has a query; an entry ends with its path and covers every query")
+    if entry.wildcard and _ADDRESS.fullmatch(sample.host):
+        raise EntryInvalid("has * before an address; an address has no subdomains")
+    for stand_in in entry.url.stand_ins:
+        if stand_in in sample.path and stand_in not in sample.path.split("/"):
+            raise EntryInvalid(
+                "has a value in a part of a path segment; a field is one whole segment, as in /{{ team }}/"
+            )
 
 
 def _check_form(text: str, rest: str, *, bare: bool, deny: bool) -> None:

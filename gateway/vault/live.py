@@ -112,8 +112,9 @@ def _compile(
 ) -> Live:
     try:
         injection = render(policy, context)
-        matcher = Matcher.compile(policy.allow, with_defaults(policy, fields))
-        base = base_url(policy, with_defaults(policy, fields))
+        values = with_defaults(policy, fields)
+        matcher = Matcher.compile(policy.allow, values)
+        base = base_url(policy, values)
     except MissingValue as error:
         return _refusing(row, policy, _missing(row, error))
     except ValueError as error:

@@ -9,7 +9,7 @@ from gateway.errors import PolicyError, Refusal, UpstreamError
 from gateway.oauth import grants
 from gateway.oauth.answer import TokenAnswer, TokenRefused, laid_over, read_parameters, read_revocation, read_token
 from gateway.oauth.assertion import BEHIND
-from gateway.oauth.authorize import authorization_url
+from gateway.oauth.authorize import AuthorizationEndpoint, authorization_url
 from gateway.oauth.device import (
     DeviceCode,
     Pending,
@@ -31,7 +31,7 @@ from gateway.oauth.oauth1 import (
 )
 from gateway.policy.context import Context
 from gateway.policy.found import Stage, found_at
-from gateway.policy.model import Grant, Policy, RequestTokenEndpoint, TokenEndpoint
+from gateway.policy.model import Authorize, Grant, Policy, RequestTokenEndpoint, TokenEndpoint
 from gateway.policy.moment import ENTROPY
 from gateway.policy.oauth1 import OAuth1
 from gateway.policy.sign import algorithm_of
@@ -87,14 +87,19 @@ class Provider:
         client = await self._sources.client(app, policy, context)
         if client is None:
             raise _unusable(app, "has no auth.client_id")
-        own = Own(client=client, key=None, certificate=None, now=self._clock(), random=self._entropy(ENTROPY))
-        try:
-            endpoint = await asyncio.to_thread(render_login, policy, described, context, own)
-        except ValueError as error:  # as in `_prepare`
-            raise _unusable(app, f"can't be used: {error}") from error
+        endpoint = await self._login(app, policy, described, context, client)
         return authorization_url(
             endpoint, client_id=client.client_id, redirect_uri=redirect_uri, state=state, verifier=verifier
         )
+
+    async def _login(
+        self, app: str, policy: Policy, described: Authorize, context: Context, client: ClientCredentials | None
+    ) -> AuthorizationEndpoint:
+        own = Own(client=client, key=None, certificate=None, now=self._clock(), random=self._entropy(ENTROPY))
+        try:
+            return await asyncio.to_thread(render_login, policy, described, context, own)
+        except ValueError as error:  # as in `_prepare`
+            raise _unusable(app, f"can't be used: {error}") from error
 
     async def redeem(
         self, app: str, policy: Policy, context: Context, *, code: Secret, redirect_uri: str, verifier: Secret
@@ -126,12 +131,8 @@ class Provider:
         token = read_request_token(answer, endpoint, now=now, secrets=secrets)
         if isinstance(token, TokenRefused):
             return token
-        own = await self._own(app, policy, context)
-        try:
-            rendered = await asyncio.to_thread(render_login, policy, login, context, own)
-        except ValueError as error:  # as in `_prepare`
-            raise _unusable(app, f"can't be used: {error}") from error
-        return token, login_url(rendered, token)
+        client = await self._sources.client(app, policy, context)
+        return token, login_url(await self._login(app, policy, login, context, client), token)
 
     async def redeem_verifier(
         self, app: str, policy: Policy, context: Context, *, token: RequestToken, verifier: Secret

@@ -104,38 +104,35 @@ class _Samples(Context):
 def _own_calls(draft: Draft, allow: Allow, base: UrlTemplate | None) -> Iterator[Fault]:
     """What the policy calls itself carries the credentials too, so it must be allowed, and so must the base URL."""
     found = {field.name for _, field in draft.fields if field.source is not None}
-    early = tuple(text for text in allow.urls if found.isdisjoint(EntryTemplate.parse(text).url.host_fields))
-    calls = (
-        ("test", draft.test, allow),
-        ("lookup", draft.lookup, allow.model_copy(update={"urls": early})),
-    )
+    urls_of_lookup = tuple(text for text in allow.urls if found.isdisjoint(EntryTemplate.parse(text).url.host_fields))
+    early = allow.model_copy(update={"urls": urls_of_lookup})
     for values in field_values(draft, None):
         context = _Samples(fields=values)
         try:
             root = base.render(context) if base else None
             matcher = Matcher.compile(allow, values)
-            denied = [
-                (f"{name}.url", decision)
-                for name, call, rules in calls
-                if call and isinstance(decision := _decision(call, rules, values, context, root), Denied)
-            ]
+            decisions = {
+                "test.url": _decision(draft.test, matcher, context, root) if draft.test else None,
+                "lookup.url": _decision(draft.lookup, Matcher.compile(early, values), context, root)
+                if draft.lookup
+                else None,
+            }
         except (ValueError, TargetInvalid):
             continue  # said already, or a sample that can't stand in a host
         if root and not matcher.covers_host(parse_target(root).host):
             yield "base_url", f"{root} is on no allowed host; add it to allow.urls"
             return
-        for at, why in denied:
+        denied = {at: one for at, one in decisions.items() if isinstance(one, Denied)}
+        for at, why in denied.items():
             yield at, f"is not allowed by the policy itself: {' '.join(filter(None, [why.reason, why.hint]))}"
         if denied:
             return
 
 
-def _decision(
-    call: Lookup, allow: Allow, values: Mapping[str, str], context: Context, root: str | None
-) -> Decision | None:
+def _decision(call: Lookup, matcher: Matcher, context: Context, root: str | None) -> Decision | None:
     """Decide on a call of the policy's own; None: its URL can't be told."""
     url = UrlTemplate.parse(call.url, relative=True)
     if url.is_relative and not root:
         return None
     whole = join(root or "", url.render(context)) if url.is_relative else url.render(context)
-    return Matcher.compile(allow, values).decide(call.method, parse_target(whole))
+    return matcher.decide(call.method, parse_target(whole))
