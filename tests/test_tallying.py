@@ -139,6 +139,28 @@ async def test_what_is_old_is_removed_once_an_hour(gateway: Gateway) -> None:
     assert len(await gateway.store.tallies.series("app", "crm", since=0, step=300)) == 1
 
 
+async def test_counts_do_not_wait_for_what_is_old_to_be_removed(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is patient with a store that hangs, for minutes."""
+    monkeypatch.setattr(tallying, "WRITE_SECONDS", 0.0)
+    pruning, never = asyncio.Event(), asyncio.Event()
+
+    async def prune_for_ever(*, now: float) -> None:  # noqa: ARG001 - as the store has it
+        pruning.set()
+        await never.wait()
+
+    monkeypatch.setattr(gateway.store.tallies, "prune", prune_for_ever)
+    writing = asyncio.create_task(tallying.store_tallies(gateway))
+    async with asyncio.timeout(10):
+        await pruning.wait()
+        gateway.tally.add([an_entry()])
+        while await requests(gateway, "all") != [(HOUR, 1)]:  # noqa: ASYNC110 - another task writes it
+            await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+
 async def test_a_server_that_is_stopped_while_it_writes_adds_nothing_twice_and_what_came_meanwhile(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

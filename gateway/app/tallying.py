@@ -10,6 +10,7 @@ from itertools import islice
 import structlog
 
 from gateway.app.compose import Gateway
+from gateway.app.tasks import tasks
 from gateway.errors import GatewayError
 from gateway.proxy.tally import FAILED, FIRST, NOT_RENEWED, REFRESHED, REFUSED, RENEWED, SPAN, Cell, Key
 from gateway.store.rows import TallyRow
@@ -33,15 +34,22 @@ log = structlog.get_logger()
 async def store_tallies(gateway: Gateway) -> None:
     """Write the counts every few seconds until cancelled, then once more; remove what is old, once an hour."""
     tallying = Tallying(gateway)
-    try:
-        while True:
-            await asyncio.sleep(WRITE_SECONDS)
-            # Who is cancelled while it commits doesn't know whether it did, and would add the same once more.
-            await asyncio.shield(tallying.write())
-            await tallying.prune()
-    except asyncio.CancelledError:
-        await tallying.write()
-        raise
+    # Beside: it is patient with the store, and the counts mustn't wait for it where that hangs.
+    async with tasks(_prune(tallying)):
+        try:
+            while True:
+                await asyncio.sleep(WRITE_SECONDS)
+                # Who is cancelled while it commits doesn't know whether it did, and would add the same once more.
+                await asyncio.shield(tallying.write())
+        except asyncio.CancelledError:
+            await tallying.write()
+            raise
+
+
+async def _prune(tallying: "Tallying") -> None:
+    while True:
+        await asyncio.sleep(WRITE_SECONDS)
+        await tallying.prune()
 
 
 class Tallying:
