@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import structlog
 
 from gateway.app.compose import Gateway
+from gateway.app.tasks import tasks
 from gateway.errors import GatewayError, StoreError
 from gateway.proxy.access_log import AccessLog, Entry
 from gateway.store.clock import SharedClock
@@ -16,8 +17,8 @@ FLUSH_SECONDS = 1.0
 """The dashboard is a second behind; a busy server writes one transaction a second."""
 KEEP = 100_000
 """Entries of the request log that the store keeps: some 30 MB."""
-PRUNE_EVERY = 60
-"""Flushes between prunings: the log is over its bound by a minute's requests at most."""
+PRUNE_SECONDS = 60.0
+"""Between prunings: the log is over its bound by a minute's requests at most."""
 AWAY_SECONDS = 10.0
 """Between two complaints that the store is away: it is asked several times a second."""
 
@@ -71,23 +72,28 @@ async def watch_policies(gateway: Gateway) -> None:
 
 
 async def store_requests(gateway: Gateway, requests: AccessLog) -> None:
-    """Move the request log into the store, once a second, until cancelled; then once more."""
-    flushes, writing = 0, asyncio.Lock()
+    """Move the request log into the store, once a second, until cancelled; then once more. Keep it within its bound."""
+    writing = asyncio.Lock()
 
     async def store() -> None:
         async with writing:
             await flush(gateway, requests.take_recent())
 
-    try:
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            await asyncio.shield(store())  # who is cancelled while it writes would have taken these for nothing
-            flushes += 1
-            if flushes % PRUNE_EVERY == 0:
-                await _prune(gateway)
-    except asyncio.CancelledError:
-        await store()
-        raise
+    # Beside: pruning is patient with the store, and the log mustn't wait for it where that hangs.
+    async with tasks(_keep_pruned(gateway)):
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                await asyncio.shield(store())  # who is cancelled while it writes would have taken these for nothing
+        except asyncio.CancelledError:
+            await store()
+            raise
+
+
+async def _keep_pruned(gateway: Gateway) -> None:
+    while True:
+        await asyncio.sleep(PRUNE_SECONDS)
+        await _prune(gateway)
 
 
 async def flush(gateway: Gateway, entries: list[Entry]) -> None:
